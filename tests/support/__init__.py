@@ -1,0 +1,1 @@
+"""Simulated worlds for the tests: clocks, wires, phones, authorities."""

@@ -1,0 +1,1 @@
+"""Carriers: ways to move bytes out of the building. Dumb pipes; the session is secure by itself."""

@@ -1,0 +1,1 @@
+"""The link: one secure, resumable session over any byte pipe."""

@@ -1,0 +1,1 @@
+"""SIP: lossless messages, transactions, and the half proxy that stands on each face."""
