@@ -1,0 +1,30 @@
+"""What every carrier is: a dumb pipe for bytes that never makes anybody wait in the middle of something."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+__all__ = ["Carrier"]
+
+
+class Carrier(Protocol):
+    """One way out of the building, already connected. Every method raises CarrierLost once the connection is gone."""
+
+    @property
+    def name(self) -> str:
+        """What it is and where it goes, for people: ``direct 203.0.113.10:443``."""
+
+    def try_send(self, data: bytes | memoryview) -> int:
+        """Send what can be sent without waiting; returns how many bytes were taken, 0 when it would block."""
+
+    def try_receive(self, max_bytes: int) -> bytes | None:
+        """What has arrived, None when nothing has, b"" when the other end has closed."""
+
+    async def wait_readable(self) -> None:
+        """Return when ``try_receive`` has something to say. One task at a time."""
+
+    async def wait_writable(self) -> None:
+        """Return when ``try_send`` would take something. One task at a time."""
+
+    def close(self) -> None:
+        """Close at once; may be called twice. Tasks that wait are woken with CarrierLost."""

@@ -1,0 +1,304 @@
+"""Who the two ends are: keys, certificate requests, the facts in a certificate, the TOKEN, the agent's credentials.
+
+An identity is a certificate made by the server's own authority, never an address. The server's certificate bears one
+fixed name, `SERVER_NAME`, and may only serve; an agent's bears ``wallpass:tenant/3/agent/7`` and may only be a client.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import msgspec
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tunnel.address import Address, parse_address
+from tunnel.errors import BadPacket
+
+__all__ = [
+    "SERVER_NAME",
+    "AgentCredentials",
+    "AgentIdentity",
+    "PrivateKey",
+    "Token",
+    "agent_uri",
+    "der_to_pem",
+    "key_to_pem",
+    "load_certificate_untrusted",
+    "load_csr_untrusted",
+    "load_key",
+    "make_csr",
+    "needs_renewal",
+    "new_key",
+]
+
+PrivateKey = ec.EllipticCurvePrivateKey
+"""P-256: the one kind that every OpenSSL, every TLS 1.3 stack and every inspecting middlebox takes."""
+
+SERVER_NAME = "server.wallpass.internal"
+"""The DNS name in the server's certificate, to give to ``ssl`` as ``server_hostname``: one name for every server."""
+
+MAX_TOKEN_CHARACTERS = 4096
+MAX_NAME_CHARACTERS = 63
+SECRET_BYTES = 16, 64  # fewest (128 bits: guessing is hopeless), most
+SHARE_LEFT_TO_RENEW = 1 / 3
+
+T = TypeVar("T")
+
+# What `cryptography` raises for a certificate or a request that is not one.
+NOT_X509 = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
+
+# --- keys and requests ----------------------------------------------------------------------------------------------
+
+
+def new_key() -> PrivateKey:
+    """A fresh key pair from the operating system's generator."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def key_to_pem(key: PrivateKey) -> bytes:
+    """The private key as unencrypted PKCS#8 PEM: for files of mode 0600 only."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def load_key(pem: bytes) -> PrivateKey:
+    """The first private key in the PEM text; ValueError when there is none or it is of another kind."""
+    key = serialization.load_pem_private_key(pem, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError("the private key is not an elliptic curve key")
+    return key
+
+
+def make_csr(key: PrivateKey, agent: str) -> bytes:
+    """A certificate request (PKCS#10, DER) that proves possession of ``key``; the server decides every name in it."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, agent)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    return request.public_bytes(serialization.Encoding.DER)
+
+
+def load_csr_untrusted(der: bytes) -> x509.CertificateSigningRequest:
+    """A request whose own signature holds and whose key is P-256. Raises BadPacket."""
+    request = _x509("certificate request", x509.load_der_x509_csr, der)
+    try:
+        key = request.public_key()
+        if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+            raise BadPacket("the certificate request is not for a P-256 key")
+        valid = request.is_signature_valid
+    except (*NOT_X509, InvalidSignature) as error:
+        raise BadPacket(f"the certificate request has a key or signature that cannot be read: {error}") from None
+    if not valid:
+        raise BadPacket("the certificate request is not signed with its own key")
+    return request
+
+
+# --- certificates ---------------------------------------------------------------------------------------------------
+
+
+def load_certificate_untrusted(der: bytes) -> x509.Certificate:
+    """A certificate from DER; whoever uses it has still to verify it. Raises BadPacket."""
+    return _x509("certificate", x509.load_der_x509_certificate, der)
+
+
+def der_to_pem(certificate_der: bytes) -> bytes:
+    """A certificate as PEM text."""
+    body = base64.encodebytes(certificate_der).replace(b"\n", b"")
+    lines = [body[at : at + 64] for at in range(0, len(body), 64)]
+    return b"\n".join([b"-----BEGIN CERTIFICATE-----", *lines, b"-----END CERTIFICATE-----", b""])
+
+
+def needs_renewal(certificate: x509.Certificate, now: datetime) -> bool:
+    """Whether less than a third of the certificate's life remains (or none); ``now`` is aware."""
+    end = certificate.not_valid_after_utc
+    return end - now < (end - certificate.not_valid_before_utc) * SHARE_LEFT_TO_RENEW
+
+
+def agent_uri(tenant_id: int, agent_id: int) -> str:
+    """The URI that stands as subject alternative name in an agent's certificate."""
+    return f"wallpass:tenant/{tenant_id}/agent/{agent_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentIdentity:
+    """Who an agent is, as its certificate says; ``not_after`` is aware, UTC."""
+
+    tenant_id: int
+    agent_id: int
+    name: str
+    serial: int
+    not_after: datetime
+
+    @classmethod
+    def from_certificate_untrusted(cls, der: bytes) -> AgentIdentity:
+        """The facts in a peer's certificate, whose chain TLS has already verified. Raises BadPacket."""
+        certificate = load_certificate_untrusted(der)
+        try:
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+            common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+            not_after = certificate.not_valid_after_utc
+        except (*NOT_X509, x509.ExtensionNotFound) as error:
+            raise BadPacket(f"the certificate names no agent: {error}") from None
+        if len(uris) != 1 or len(common) != 1 or not isinstance(common[0].value, str):
+            raise BadPacket("the certificate names no agent")
+        tenant_id, agent_id = _ids_untrusted(uris[0])
+        return cls(tenant_id, agent_id, common[0].value, certificate.serial_number, not_after)
+
+
+def _ids_untrusted(uri: str) -> tuple[int, int]:
+    match uri.split("/"):
+        case ["wallpass:tenant", tenant, "agent", agent] if _is_id(tenant) and _is_id(agent):
+            return int(tenant), int(agent)
+    raise BadPacket(f"the certificate names no agent: {uri!r}")
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < 1 << 32
+
+
+def _x509(what: str, load: Callable[[bytes], T], der: bytes) -> T:
+    try:
+        return load(der)
+    except NOT_X509 as error:
+        raise BadPacket(f"these bytes are no {what}: {error}") from None
+
+
+# --- the TOKEN ------------------------------------------------------------------------------------------------------
+# wp1. base64url( msgpack [ [server, ...], authority DER, tenant, secret, expires ] )    no padding, one line
+
+TOKEN_PREFIX = "wp1."
+
+
+class _TokenBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    servers: list[str]
+    authority: bytes
+    tenant: str
+    secret: bytes
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What ``tenant invite`` prints and ``join`` takes: where the server is, who it must be, and the right to enter.
+
+    ``authority`` is the DER of the server's own CA certificate, so that the agent can verify the server before it sends
+    the secret; ``expires`` is Unix time in seconds.
+    """
+
+    servers: tuple[Address, ...]
+    authority: bytes
+    tenant: str
+    secret: bytes
+    expires: int
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the authority's certificate, as hexadecimal digits: what people compare."""
+        return hashlib.sha256(self.authority).hexdigest()
+
+    def __str__(self) -> str:
+        servers = [str(server) for server in self.servers]
+        body = _TokenBody(servers, self.authority, self.tenant, self.secret, self.expires)
+        return TOKEN_PREFIX + base64.urlsafe_b64encode(msgspec.msgpack.encode(body)).rstrip(b"=").decode()
+
+    def __repr__(self) -> str:
+        return f"<Token for tenant {self.tenant!r} at {', '.join(map(str, self.servers))}>"
+
+    @classmethod
+    def parse_untrusted(cls, text: str) -> Token:
+        """The TOKEN in ``text``, white space around and line breaks within forgiven. Raises BadPacket."""
+        line = "".join(text.split())
+        if not line.startswith(TOKEN_PREFIX) or len(line) > MAX_TOKEN_CHARACTERS or not line.isascii():
+            raise BadPacket(f"this is no TOKEN: one begins with {TOKEN_PREFIX}")
+        try:
+            packed = base64.b64decode(line[len(TOKEN_PREFIX) :] + "==", altchars=b"-_", validate=True)
+            body = msgspec.msgpack.decode(packed, type=_TokenBody)
+        except (binascii.Error, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            raise BadPacket("this TOKEN is damaged: copy the whole line") from None
+        if not body.servers or not SECRET_BYTES[0] <= len(body.secret) <= SECRET_BYTES[1]:
+            raise BadPacket("this TOKEN is damaged: copy the whole line")
+        if not 0 < len(body.tenant) <= MAX_NAME_CHARACTERS or not body.tenant.isprintable():
+            raise BadPacket("this TOKEN is damaged: copy the whole line")
+        load_certificate_untrusted(body.authority)
+        return cls(tuple(map(parse_address, body.servers)), body.authority, body.tenant, body.secret, body.expires)
+
+
+# --- what an agent keeps --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCredentials:
+    """All that ``join`` leaves in the agent's ``data_dir``: one PEM text, so that one write replaces the whole.
+
+    The facts stand as ``name: value`` lines above the PEM blocks, where OpenSSL skips them; therefore the file itself
+    can be given to ``SSLContext.load_cert_chain``.
+    """
+
+    key: PrivateKey
+    certificate: bytes
+    """The agent's certificate, DER."""
+    authority: bytes
+    """The server's CA certificate, DER: the only one this agent ever trusts for the session."""
+    servers: tuple[Address, ...]
+    """Where the server listens for agents, best first."""
+    tenant: str
+    """The tenant's name, for people."""
+
+    @property
+    def identity(self) -> AgentIdentity:
+        return AgentIdentity.from_certificate_untrusted(self.certificate)
+
+    @property
+    def authority_pem(self) -> str:
+        """The pinned authority, to give to ``SSLContext.load_verify_locations(cadata=...)``."""
+        return der_to_pem(self.authority).decode()
+
+    def needs_renewal(self, now: datetime) -> bool:
+        """Whether the agent should ask for a new certificate; ``now`` is aware."""
+        return needs_renewal(load_certificate_untrusted(self.certificate), now)
+
+    def __bytes__(self) -> bytes:
+        identity = self.identity
+        facts = [
+            "Who this wallpass agent is; the private key below must stay on this host.",
+            f"tenant: {self.tenant}",
+            f"agent: {identity.name}",
+            f"expires: {identity.not_after.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            *(f"server: {server}" for server in self.servers),
+        ]
+        text = "\n".join(facts).encode() + b"\n"
+        return text + key_to_pem(self.key) + der_to_pem(self.certificate) + der_to_pem(self.authority)
+
+    @classmethod
+    def parse(cls, text: bytes) -> AgentCredentials:
+        """The credentials in the bytes of the file. Raises BadPacket when they are damaged."""
+        facts = [line.partition(": ") for line in text.partition(b"-----")[0].decode(errors="replace").splitlines()]
+        try:
+            key = load_key(text)
+            certificate, authority = x509.load_pem_x509_certificates(text)
+            tenant = next(value for name, _, value in facts if name == "tenant")
+        except (*NOT_X509, StopIteration) as error:
+            raise BadPacket(f"the credentials are damaged: {error}") from None
+        if certificate.public_key() != key.public_key():
+            raise BadPacket("the credentials are damaged: key and certificate do not belong together")
+        servers = tuple(parse_address(value) for name, _, value in facts if name == "server")
+        der = serialization.Encoding.DER
+        return cls(key, certificate.public_bytes(der), authority.public_bytes(der), servers, tenant)

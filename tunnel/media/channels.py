@@ -1,0 +1,45 @@
+"""Channel ids: which half of the session's id space belongs to which end, and which ids are free."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from tunnel.errors import LocalMisuse
+from tunnel.media.plane import LedgerFull
+
+__all__ = ["AGENT_CHANNELS", "SERVER_CHANNELS", "ChannelSpace"]
+
+# Part of the wire format: even ids carry RTP, the odd id above each its RTCP.
+AGENT_CHANNELS = range(16, 32768, 2)
+SERVER_CHANNELS = range(32768, 65536, 2)
+
+
+class ChannelSpace:
+    """The ids that one end of one session hands out; first freed is first reused, so a freed id rests longest."""
+
+    def __init__(self, ids: range) -> None:
+        self._ids = ids
+        self._free = deque(ids)
+        self._used: set[int] = set()
+
+    def allocate(self) -> int:
+        """An even channel id that nobody uses. Raises LedgerFull."""
+        if not self._free:
+            raise LedgerFull(f"all {len(self._ids)} channels of this session are in use")
+        channel = self._free.popleft()
+        self._used.add(channel)
+        return channel
+
+    def free(self, channel: int) -> None:
+        """Take ``channel`` back; ids of the other end's half are not ours to free and are passed over."""
+        if channel not in self._ids:
+            return
+        if channel not in self._used:
+            raise LocalMisuse(f"channel {channel} was freed but is not in use")
+        self._used.remove(channel)
+        self._free.append(channel)
+
+    @property
+    def in_use(self) -> int:
+        """How many ids are handed out now."""
+        return len(self._used)

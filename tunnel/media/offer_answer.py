@@ -1,0 +1,337 @@
+"""The media of one call at one face: SDP in, SDP out, and the media plane kept in step (SIP-RULES I).
+
+    own network --SDP--> hear() --channels, with the message--> ==wall==> speak() --SDP--> other network
+
+The near end **hears** what its network's party says and names a channel for each m-line; the far end **speaks** it to
+its own network with its own ports in it. So each end knows, for each stream, its lease (since it spoke the m-line), the
+channel, and its party's address (since it heard it). Ports and channels stay for the dialog's life.
+
+A **fork** is the to-tag of the dialog's answerer; b"" stands for the initial INVITE before any answer. What b"" offered
+is the root of every fork: at the end that spoke the offer all forks share its leases, and the first fork heard there
+inherits its channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tunnel.counters import Counters
+from tunnel.errors import LocalMisuse, PeerMisbehaved
+from tunnel.media.body import FoundSdp, SipBody, find_sdp_untrusted, replace_sdp
+from tunnel.media.channels import ChannelSpace
+from tunnel.media.exchange import TRANSITIONS, Carriage, Meaning, Side, State, withdrawn
+from tunnel.media.plane import CannotRelay, Lease, MediaPlane
+from tunnel.media.sdp import Medium, Sdp
+from tunnel.media.sdp_edit import check_relayable, rewrite
+from tunnel.media.streams import FaceRules, Party, Stream, StreamView
+
+__all__ = ["LOSER_LINGER_S", "ROOT", "CallMedia"]
+
+ROOT = b""
+
+LOSER_LINGER_S = 2.0
+"""How long a lease that lost its purpose (a losing fork, another address family) still drains (SIP-RULES I4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """The descriptions of one body. ``media`` has, for each m-line number, the copy that wants it most."""
+
+    found: tuple[FoundSdp, ...]
+    sdps: tuple[Sdp, ...]
+    media: tuple[tuple[Medium, int | None], ...]
+
+    @classmethod
+    def read_untrusted(cls, body: SipBody) -> _Described | None:
+        """None if there is no SDP. Raises BadPacket, CannotRelay."""
+        found = find_sdp_untrusted(body)
+        sdps = tuple(Sdp.parse_untrusted(body.content[each.start : each.end]) for each in found)
+        for sdp in sdps:
+            check_relayable(sdp)
+        media = []
+        for index in range(max((len(sdp.media) for sdp in sdps), default=0)):
+            copies = [sdp for sdp in sdps if index < len(sdp.media)]
+            best = next((sdp for sdp in copies if sdp.media[index].is_active), copies[0])
+            media.append((best.media[index], best.leader(index)))
+        return cls(found, sdps, tuple(media)) if sdps else None
+
+
+@dataclass(slots=True)
+class _Branch:
+    """One dialog of the call, early or confirmed."""
+
+    state: State = State.STABLE
+    is_previewed: bool = False
+    streams: list[Stream] = field(default_factory=list)
+
+    def grow(self, described: _Described) -> None:
+        """A stream for each m-line; an m-line may change its kind (audio to image) and stays the same stream."""
+        for medium, _ in described.media[len(self.streams) :]:
+            self.streams.append(Stream(medium.index, medium.kind))
+        for stream, (medium, _) in zip(self.streams, described.media, strict=False):
+            stream.kind = medium.kind
+
+    def advance(self, side: Side, carriage: Carriage, parties: Sequence[Party]) -> None:
+        """Step the exchange and let the words of ``side`` mean what they mean in this state."""
+        before = self.state
+        self.state, meaning = TRANSITIONS[before, (side, carriage)]
+        if carriage is Carriage.OPENING and before in (State.HEARD_IN_REPLY, State.SPOKEN_IN_REPLY):
+            self._agree()  # it was a needless copy, or its answer never came by
+        for stream, party in zip(self.streams, parties, strict=False):
+            if meaning is Meaning.OFFER:
+                stream.offers[side] = party
+            else:
+                stream.take_effect(side, party)
+        self.is_previewed = meaning is Meaning.PREVIEW
+        if meaning is Meaning.ANSWER:
+            self._agree(_other(side))
+
+    def settle(self) -> None:
+        """A 2xx came: what was only previewed counts as the answer, for those who do not repeat it."""
+        if self.is_previewed and self.state in (State.HEARD, State.SPOKEN):
+            self._agree(Side.HEARD if self.state is State.HEARD else Side.SPOKEN)
+            self.state = State.STABLE
+
+    def withdraw(self, side: Side) -> None:
+        self.state = withdrawn(self.state, side)
+        for stream in self.streams:
+            stream.withdraw(side)
+
+    def _agree(self, offerer: Side | None = None) -> None:
+        for stream in self.streams:
+            if offerer is not None:
+                stream.offers.pop(offerer, None)
+            stream.agree()
+
+
+class CallMedia:
+    """One call at one face. ``call`` is its number in the plane's books.
+
+    Every method may be called in any order that SIP messages may come in; after ``close`` none but ``close``.
+    """
+
+    def __init__(
+        self, call: int, plane: MediaPlane, channels: ChannelSpace, rules: FaceRules, counters: Counters
+    ) -> None:
+        self._call = call
+        self._plane = plane
+        self._channels = channels
+        self._rules = rules
+        self._counters = counters
+        self._branches: dict[bytes, _Branch] = {}
+        self._settled: set[bytes] = set()
+        self._holders: dict[Lease, int] = {}
+        self._is_closed = False
+
+    def hear(
+        self, fork: bytes, body: SipBody, sip_source: str, now: float, carriage: Carriage = Carriage.REPLY
+    ) -> tuple[int, ...]:
+        """A body arrived from this face's network, from the IP address ``sip_source``.
+
+        Returns the channel of each m-line (0: none needed), to travel with the message; () without SDP. Raises
+        BadPacket, CannotRelay and LedgerFull, and has then changed nothing.
+        """
+        described = self._read_untrusted(body)
+        if described is None:
+            return ()
+        if carriage is Carriage.OPENING:
+            _refuse_if_nothing_is_relayed(described)
+        branch = self._branch(fork, Side.HEARD)
+        branch.grow(described)
+        self._allocate(branch, described)
+        self._branches[fork] = branch
+        parties = [
+            Party.heard(medium, leader, sip_source, self._rules, stream.terms.heard)
+            for stream, (medium, leader) in zip(branch.streams, described.media, strict=False)
+        ]
+        self._counters.bump(
+            "media.unusable_address", sum(party.rtp is None and not party.is_closed for party in parties)
+        )
+        branch.advance(Side.HEARD, carriage, parties)
+        self._reconcile(branch, now)
+        return tuple(stream.channel for stream in branch.streams[: len(described.media)])
+
+    def speak(
+        self, fork: bytes, body: SipBody, channels: Sequence[int], now: float, carriage: Carriage = Carriage.REPLY
+    ) -> bytes:
+        """A body is about to leave by this face; ``channels`` is what ``hear`` returned at the other end.
+
+        Returns the body's content with this face's addresses and ports in it. Raises BadPacket, CannotRelay,
+        LedgerFull and PeerMisbehaved (channels that do not fit), and has then taken nothing.
+        """
+        described = self._read_untrusted(body)
+        if described is None:
+            return body.content
+        branch = self._branch(fork, Side.SPOKEN)
+        branch.grow(described)
+        ipv6 = self._family(branch)
+        own = [_needs_lease(medium, leader) for medium, leader in described.media]
+        _check_channels(channels, own)
+        self._take(branch, own, ipv6, now)
+        self._branches[fork] = branch
+        for stream, channel in zip(branch.streams, channels, strict=False):
+            self._adopt_channel(stream, channel)
+        branch.advance(Side.SPOKEN, carriage, [Party.spoken(medium, leader) for medium, leader in described.media])
+        self._reconcile(branch, now)
+        leases = [_lease_of(branch, *entry) for entry in described.media]
+        address = next((lease.rtp.host for lease in leases if lease is not None), self._rules.address(ipv6))
+        copies = [rewrite(sdp, leases[: len(sdp.media)], address, self._rules.origin) for sdp in described.sdps]
+        return replace_sdp(body, described.found, copies)
+
+    def settle(self, fork: bytes, now: float) -> None:
+        """A 2xx to an INVITE passed in ``fork``: its early rivals are dropped; other forks with a 2xx live on."""
+        self._settled.add(fork)
+        winner = self._branches.get(fork)
+        if winner is None:
+            return
+        winner.settle()
+        for rival in set(self._branches) - self._settled - {ROOT}:
+            self.drop_fork(rival, LOSER_LINGER_S, now)
+
+    def roll_back(self, fork: bytes, offerer: Side, now: float) -> None:
+        """A re-INVITE or UPDATE whose offer this face heard or spoke failed: back to the last agreement (F7)."""
+        branch = self._branches.get(fork)
+        if branch is not None:
+            branch.withdraw(offerer)
+            self._reconcile(branch, now)
+
+    def drop_fork(self, fork: bytes, linger_s: float, now: float) -> None:
+        """End one dialog of the call (199, BYE to one of several); what it shares with others stays."""
+        branch = self._branches.pop(fork, None)
+        self._settled.discard(fork)
+        for stream in branch.streams if branch is not None else ():
+            stream.untie(self._plane, now)
+            self._channels.free(stream.channel)
+            if stream.lease is not None:
+                self._let_go(stream.lease, linger_s, now)
+
+    def close(self, linger_s: float, now: float) -> None:
+        """End the call: every lease is released to drain for ``linger_s``, every channel freed. May be called twice."""
+        self._is_closed = True
+        for fork in list(self._branches):
+            self.drop_fork(fork, linger_s, now)
+
+    def streams(self) -> tuple[StreamView, ...]:
+        """Every stream of every dialog as it stands."""
+        return tuple(stream.view(fork) for fork, branch in self._branches.items() for stream in branch.streams)
+
+    def _read_untrusted(self, body: SipBody) -> _Described | None:
+        if self._is_closed:
+            raise LocalMisuse(f"the media of call {self._call} is closed")
+        described = _Described.read_untrusted(body)
+        if described is not None and any(medium.port and not medium.is_relayed for medium, _ in described.media):
+            self._counters.bump("media.refused_transport")
+        return described
+
+    def _branch(self, fork: bytes, side: Side) -> _Branch:
+        """The dialog of ``fork``; a new one begins with what the initial INVITE offered."""
+        root = self._branches.get(ROOT)
+        if fork in self._branches or root is None:
+            return self._branches.get(fork) or _Branch()
+        branch = _Branch(root.state if root.state in (State.HEARD, State.SPOKEN) else State.STABLE)
+        for source in root.streams:
+            stream = Stream(source.index, source.kind, lease=source.lease, offers=dict(source.offers))
+            if side is Side.HEARD and root.state is State.SPOKEN:
+                source.hand_over(stream)
+            if stream.lease is not None:
+                self._holders[stream.lease] += 1
+            branch.streams.append(stream)
+        self._branches[fork] = branch
+        return branch
+
+    def _allocate(self, branch: _Branch, described: _Described) -> None:
+        """A channel for each m-line that wants one and has none; all or nothing."""
+        fresh: list[Stream] = []
+        try:
+            for stream, (medium, _) in zip(branch.streams, described.media, strict=False):
+                if not stream.channel and medium.is_active and medium.is_relayed:
+                    stream.channel = self._channels.allocate()
+                    fresh.append(stream)
+        except Exception:
+            for stream in fresh:
+                self._channels.free(stream.channel)
+                stream.channel = 0
+            raise
+
+    def _take(self, branch: _Branch, own: Sequence[bool], ipv6: bool, now: float) -> None:
+        """A lease for each m-line that needs its own and has none of that address family; all or nothing."""
+        needy = [
+            stream
+            for stream, needs in zip(branch.streams, own, strict=False)
+            if needs and (stream.lease is None or stream.lease.rtp.is_ipv6 != ipv6)
+        ]
+        taken: list[Lease] = []
+        try:
+            for _ in needy:
+                taken.append(self._plane.take(self._call, now, ipv6))
+        except Exception:
+            for lease in taken:
+                self._plane.release(lease.id, 0.0, now)
+            raise
+        for stream, lease in zip(needy, taken, strict=True):
+            if stream.lease is not None:
+                stream.untie(self._plane, now)
+                self._let_go(stream.lease, LOSER_LINGER_S, now)
+            stream.lease = lease
+            self._holders[lease] = 1
+
+    def _let_go(self, lease: Lease, linger_s: float, now: float) -> None:
+        self._holders[lease] -= 1
+        if not self._holders[lease]:
+            del self._holders[lease]
+            self._plane.release(lease.id, linger_s, now)
+
+    def _adopt_channel(self, stream: Stream, channel: int) -> None:
+        """Use the channel that came with the message.
+
+        When both ends named one for a new m-line at the same time, the lower number (the agent's) wins at both.
+        """
+        if not channel or (stream.channel and stream.channel <= channel):
+            return
+        self._channels.free(stream.channel)
+        root = self._branches.get(ROOT)
+        source = root.streams[stream.index] if root is not None and stream.index < len(root.streams) else None
+        if source is not None and source is not stream and source.channel == channel:
+            source.hand_over(stream)
+        else:
+            stream.channel = channel
+
+    def _family(self, branch: _Branch) -> bool:
+        """Whether to advertise IPv6: as the party does, if it has said."""
+        heard = (stream.offers.get(Side.HEARD) or stream.terms.heard for stream in branch.streams)
+        said = (party.is_ipv6 for party in heard if party is not None and party.is_ipv6 is not None)
+        return self._rules.family(next(said, None))
+
+    def _reconcile(self, branch: _Branch, now: float) -> None:
+        for stream in branch.streams:
+            stream.reconcile(self._plane, self._rules, now)
+
+
+def _refuse_if_nothing_is_relayed(described: _Described) -> None:
+    wanted = [medium for medium, _ in described.media if medium.port]
+    if wanted and not any(medium.is_relayed for medium in wanted):
+        raise CannotRelay(488, f"media over {wanted[0].proto} is not relayed")
+
+
+def _check_channels(channels: Sequence[int], own: Sequence[bool]) -> None:
+    given = [*channels, *[0] * len(own)]
+    if any(needs and not channel for needs, channel in zip(own, given, strict=False)):
+        raise PeerMisbehaved("an m-line with a port came through the session without a channel")
+    if any(channel % 2 or not 0 <= channel <= 0xFFFE for channel in channels):
+        raise PeerMisbehaved("a channel of a stream is an even number")
+
+
+def _needs_lease(medium: Medium, leader: int | None) -> bool:
+    return medium.port != 0 and medium.is_relayed and leader is None
+
+
+def _lease_of(branch: _Branch, medium: Medium, leader: int | None) -> Lease | None:
+    """The lease whose port stands in the m-line: its own, its bundle's, or none."""
+    if not medium.port or not medium.is_relayed:
+        return None
+    return branch.streams[medium.index if leader is None else leader].lease
+
+
+def _other(side: Side) -> Side:
+    return Side.SPOKEN if side is Side.HEARD else Side.HEARD

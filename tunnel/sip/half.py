@@ -1,0 +1,271 @@
+"""What both roles of a half proxy share: the face it stands on, its calls, and what it wants done.
+
+A half proxy plays the near role for messages that arrive on its face (near.py) and the far role for messages that come
+over the wall and leave by its face (far.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+from tunnel.address import Address
+from tunnel.counters import Counters
+from tunnel.errors import BadPacket
+from tunnel.media.offer_answer import CallMedia
+from tunnel.sip.bindings import Bindings
+from tunnel.sip.contacts import BINDING_BYTES, ContactMasks, is_unreachable
+from tunnel.sip.dialog import Call, CallTable
+from tunnel.sip.flow import Flow
+from tunnel.sip.message import Message
+from tunnel.sip.name_addr import NameAddr
+from tunnel.sip.policy import FacePolicy
+from tunnel.sip.rewrite import Rewriter
+from tunnel.sip.transaction_key import ServerKey
+from tunnel.sip.uri import SipUri
+from tunnel.sip.via import Via
+from tunnel.sip.wall import WallMessage
+
+__all__ = [
+    "CallAnswered",
+    "CallClosed",
+    "CallOpened",
+    "Emission",
+    "FaceAddresses",
+    "FaceIndex",
+    "Half",
+    "Lookup",
+    "RelayEvent",
+    "contact_uri",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """Send ``data`` over ``flow``; ``server_name`` is whom TLS is to prove the peer to be."""
+
+    data: bytes
+    flow: Flow
+    server_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Resolve ``uri`` (RFC 3263) and call ``resolved`` with ``key``."""
+
+    key: int
+    uri: SipUri
+
+
+@dataclass(frozen=True, slots=True)
+class CallOpened:
+    """The first request of a call passed. ``outbound``: it came from inside."""
+
+    call: int
+    call_id: bytes
+    outbound: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CallAnswered:
+    """The call was answered, ``setup_s`` after it was opened."""
+
+    call: int
+    setup_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallClosed:
+    """The call is over; ``status`` is its final response where it never was answered, else 0."""
+
+    call: int
+    status: int
+    seconds: float
+
+
+RelayEvent: TypeAlias = CallOpened | CallAnswered | CallClosed
+
+
+class FaceAddresses:
+    """The listeners of a face: what stands in Via, Contact and Record-Route, by transport and address family."""
+
+    def __init__(self, bound: list[tuple[str, Address]]) -> None:
+        self.bound = tuple(bound)
+
+    def pick(self, transport: str, ipv6: bool) -> Address | None:
+        """The first listener of ``transport`` in that family."""
+        return next((a for t, a in self.bound if t == transport and a.is_ipv6 is ipv6), None)
+
+    def is_own(self, uri: SipUri) -> bool:
+        """Whether ``uri`` names this face itself."""
+        default = 5061 if uri.scheme == "sips" or uri.transport == "tls" else 5060
+        return any(uri.host == a.host and (uri.port or default) == a.port for _, a in self.bound)
+
+
+@dataclass(slots=True)
+class FaceIndex:
+    """What all half proxies of one face must find each other by; the value is the number of the half proxy."""
+
+    transactions: dict[ServerKey, int] = field(default_factory=dict)
+    branches: dict[bytes, int] = field(default_factory=dict)
+    dialogs: dict[tuple[bytes, bytes, bytes], int] = field(default_factory=dict)
+    registrars: dict[str, dict[int, float]] = field(default_factory=dict)  # peer IP -> half proxy -> until when
+
+
+class Timed(Protocol):
+    """Something with a deadline; equal only to itself."""
+
+    def deadline(self) -> float | None: ...
+
+    def tick(self, now: float) -> None: ...
+
+
+class Half:
+    """The shared state of one half proxy. ``number`` is unique on its face; ``outside`` says which face this is."""
+
+    def __init__(
+        self,
+        *,
+        number: int,
+        outside: bool,
+        addresses: FaceAddresses,
+        index: FaceIndex,
+        policy: FacePolicy,
+        masks: ContactMasks,
+        bindings: Bindings,
+        rewriter: Rewriter,
+        new_media: Callable[[int], CallMedia],
+        entropy: Callable[[int], bytes],
+        counters: Counters,
+        hide_full: bool,
+    ) -> None:
+        self.number = number
+        self.outside = outside
+        self.addresses = addresses
+        self.index = index
+        self.policy = policy
+        self.masks = masks
+        self.bindings = bindings
+        self.rewriter = rewriter
+        self.new_media = new_media
+        self.entropy = entropy
+        self.counters = counters
+        self.hide_full = hide_full
+        self.calls = CallTable(index.dialogs, number)
+        self.emissions: list[Emission] = []
+        self.crossings: list[WallMessage] = []
+        self.lookups: list[Lookup] = []
+        self.events: list[RelayEvent] = []
+        self.link_up = False
+        self.link_down_since: float | None = None
+        self.draining = False
+        self._timers: list[tuple[float, int, Timed]] = []
+        self._order = itertools.count()
+
+    # Timers
+
+    def schedule(self, timed: Timed) -> None:
+        """Have ``timed`` ticked at its deadline; to be called after each change of it."""
+        at = timed.deadline()
+        if at is not None:
+            heapq.heappush(self._timers, (at, next(self._order), timed))
+
+    def due(self, now: float) -> list[Timed]:
+        """Those whose deadline has come, each once."""
+        found: dict[int, Timed] = {}
+        while self._timers and self._timers[0][0] <= now:
+            timed = heapq.heappop(self._timers)[2]
+            at = timed.deadline()
+            if at is not None and at <= now:
+                found[id(timed)] = timed
+        return list(found.values())
+
+    def deadline(self) -> float | None:
+        calls = self.calls.deadline()
+        timer = self._timers[0][0] if self._timers else None
+        return min((at for at in (calls, timer) if at is not None), default=None)
+
+    # Names
+
+    def handle(self) -> int:
+        """A fresh handle that nobody can guess: calls, transactions, lookups."""
+        return int.from_bytes(self.entropy(8)) >> 1 | 1
+
+    def binding_key(self, message: Message, flow: Flow) -> bytes:
+        """The name of the user agent that sent ``message``: who it says it is, and the address it comes from."""
+        header = message.header("from" if message.is_request else "to")
+        who = b""
+        if header is not None:
+            try:
+                address = NameAddr.parse_untrusted(header.value)
+                who = address.uri.text.split(b";")[0] if isinstance(address.uri, SipUri) else address.uri_text
+            except BadPacket:
+                who = header.value
+        digest = hashlib.blake2b(who + b"\0" + flow.remote.host.encode(), digest_size=BINDING_BYTES)
+        return digest.digest()
+
+    # Calls
+
+    def open_call(self, call: Call, outbound: bool) -> None:
+        self.calls.add(call)
+        self.counters.bump("sip.calls_opened")
+        self.events.append(CallOpened(call.handle, call.call_id, outbound))
+
+    def answer_call(self, call: Call, fork: bytes, now: float) -> None:
+        """A 2xx to the INVITE passed: that dialog is confirmed, the other forks' media go."""
+        call.dialog(fork).confirmed = True
+        call.expires_at = None
+        if call.media is not None:
+            call.media.settle(fork, now)
+        if call.answered_at is None:
+            call.answered_at = now
+            self.events.append(CallAnswered(call.handle, now - call.opened_at))
+
+    def end_call(self, call: Call, now: float, *, linger_s: float, status: int = 0) -> None:
+        """Nobody talks any more: media go now, the memory of the call stays for late messages."""
+        if call.ended:
+            return
+        call.ended = True
+        call.expires_at = now + LATE_S
+        if call.media is not None:
+            call.media.close(linger_s, now)
+            call.media = None
+        seconds = now - call.answered_at if call.answered_at is not None else 0.0
+        self.events.append(CallClosed(call.handle, status, seconds))
+
+
+# Our number: how long late messages of an ended call still find their way (64 * T1 of RFC 3261 section 17.1.1.1).
+LATE_S = 32.0
+
+
+def contact_uri(message: Message) -> SipUri | None:
+    """The URI of the first Contact, None where there is none that can be read."""
+    for value in message.values("contact"):
+        try:
+            uri = NameAddr.parse_untrusted(value.text).uri
+        except BadPacket:
+            return None
+        return uri if isinstance(uri, SipUri) else None
+    return None
+
+
+def is_natted(message: Message, flow: Flow) -> bool:
+    """Whether the sender of ``message`` sits behind a NAT that it does not know of (FIELD-NOTES S3-1).
+
+    A request's top Via names the address its sender thinks it has; a response has only its Contact to compare.
+    """
+    if message.is_request:
+        values = message.values("via")
+        via = Via.parse_untrusted(values[0].text) if values else None
+        host = via.host if via is not None and via.received is None else ""
+    else:
+        contact = contact_uri(message)
+        host = contact.host if contact is not None and is_unreachable(contact.host) else ""
+    try:
+        return bool(host) and Address(host, 0).ip != flow.remote.ip
+    except ValueError:
+        return False

@@ -1,0 +1,79 @@
+"""What a face decides for itself: who is let in, where a request goes that names no place of ours, where nothing is sent.
+
+The half proxy is the same on both faces; all that differs stands behind ``FacePolicy``.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Protocol
+
+from tunnel.address import Address
+from tunnel.sip.flow import Flow
+from tunnel.sip.message import Message
+from tunnel.sip.wall import RequestCrossed
+
+__all__ = ["Admit", "Answer", "Drop", "FacePolicy", "NextHop", "Purpose"]
+
+
+class Purpose(enum.StrEnum):
+    """Why a request was let in; the far end routes by it."""
+
+    LOCAL = "local"  # from a host inside, on its way out
+    MASK = "mask"  # its Request-URI is one of our live masks
+    DIALOG = "dialog"  # it belongs to a dialog that we carry
+    DOMAIN = "domain"  # for a domain whose PBX is inside
+    TRUNK = "trunk"  # from a peer whose calls go to the tenant's PBX
+    REGISTERED = "registered"  # from a registrar where somebody inside is registered
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Let it in. ``target``: where a request addressed to this end itself goes (empty: its Request-URI says)."""
+
+    purpose: Purpose
+    target: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Do not let it in; tell the sender why. ``warning`` goes into a Warning header (RFC 3261 section 20.43)."""
+
+    status: int
+    reason: str
+    warning: str = ""
+    retry_after_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Do not let it in and say nothing; ``counter`` is where it is counted."""
+
+    counter: str
+
+
+@dataclass(frozen=True, slots=True)
+class NextHop:
+    """Where a request leaves to: its new Request-URI, and a flow that is known or else a URI to resolve (RFC 3263)."""
+
+    request_uri: bytes
+    uri: bytes
+    flow: Flow | None = None
+
+
+class FacePolicy(Protocol):
+    """The decisions of one face."""
+
+    masks_every_contact: bool
+    """True on the public face: no Contact of the other side leaves as it is. On the LAN face only those that could not
+    be reached from there are masked, so that a phone's digest still names the URI that the provider sees."""
+
+    def may_send(self, to: Address) -> bool:
+        """Whether this face ever sends to ``to`` (an IP address)."""
+
+    def route(self, request: Message, crossed: RequestCrossed) -> NextHop | Answer:
+        """Where ``request``, which has no dialog and bears no mask, leaves to."""
+
+    def refuse_call(self, now: float) -> Answer | None:
+        """The answer to a new call when there are too many of them; None lets it through."""

@@ -1,0 +1,192 @@
+"""How a message changes when it leaves: the face that emits it puts itself in the place of the other side.
+
+Only byte spans are edited. Call-ID, tags, CSeq, codecs and keys are never touched, so digests, transfers and SRTP stay
+whole. With ``hide="full"`` the Via stack, the route set and the Record-Route of the other side stay behind; with
+``"basic"`` they are kept below our own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from tunnel.address import Address
+from tunnel.errors import BadPacket
+from tunnel.sip.contacts import MASK_PARAM, ContactMasks, is_unreachable
+from tunnel.sip.edit import Edit
+from tunnel.sip.message import Message
+from tunnel.sip.name_addr import NameAddr
+from tunnel.sip.uri import SipUri
+from tunnel.sip.via import build_via
+
+__all__ = ["Rewriter", "own_record_route"]
+
+# Methods whose requests form or refresh dialogs and so carry our Record-Route (D1).
+RECORD_ROUTED = frozenset({"INVITE", "SUBSCRIBE", "REFER", "NOTIFY", "UPDATE"})
+_DEFAULT_MAX_FORWARDS = 70
+_AUTH_INT = re.compile(rb'(?i)(qop[ \t]*=[ \t]*")([^"]*)(")')
+
+
+def own_record_route(at: Address, transport: str) -> bytes:
+    """The Record-Route value of a face: its address, loose routing, the transport where it is not UDP."""
+    parameter = b"" if transport == "udp" else b";transport=" + transport.encode("ascii")
+    return b"<sip:%s%s;lr>" % (str(at).encode("ascii"), parameter)
+
+
+class Rewriter:
+    """The rewriting of one face for one session. ``outside``: this is the public face."""
+
+    def __init__(self, masks: ContactMasks, *, outside: bool, hide_full: bool) -> None:
+        self._masks = masks
+        self._outside = outside
+        self._hide_full = hide_full
+
+    def request(
+        self,
+        request: Message,
+        *,
+        request_uri: bytes,
+        routes: Sequence[bytes],
+        at: Address,
+        transport: str,
+        branch: bytes,
+        binding: bytes,
+        natted: bool,
+        body: bytes | None,
+        now: float,
+    ) -> bytes:
+        """``request``, which came from the other side, as this face emits it from ``at`` over ``transport``.
+
+        ``routes`` are the Route values it leaves with; ``binding`` and ``natted`` tell of its sender (see wall.py);
+        ``body`` is the new body where SDP was rewritten, else None.
+        """
+        edit = Edit(request, stream=transport != "udp")
+        edit.request_uri(request_uri)
+        via = b"Via: " + build_via(transport, at, branch)
+        own = [b"Record-Route: " + own_record_route(at, transport)] if request.method in RECORD_ROUTED else []
+        if self._hide_full:
+            edit.replace_all("via", [via])
+            edit.replace_all("record-route", own)
+        else:
+            edit.insert_above("via", via)
+            for line in own:
+                edit.insert_above("record-route", line)
+        edit.replace_all("route", [b"Route: " + route for route in routes])
+        self._count_hop(edit, request)
+        everything = request.method == "REGISTER" or natted
+        self._edit_addresses(edit, request, ("contact",), binding, at, transport, now, everything)
+        self._edit_addresses(edit, request, ("refer-to", "referred-by"), binding, at, transport, now, False)
+        if request.method == "REGISTER":
+            _strip_outbound(edit, request)
+        if body is not None:
+            edit.body(body)
+        return edit.result()
+
+    def response(
+        self,
+        response: Message,
+        *,
+        vias: Sequence[bytes],
+        record_routes: Sequence[bytes],
+        at: Address,
+        transport: str,
+        binding: bytes,
+        natted: bool,
+        body: bytes | None,
+        now: float,
+    ) -> bytes:
+        """``response``, which came from the other side, as this face answers with it.
+
+        ``vias`` and ``record_routes`` are the header lines that the request had when it came, ours for the
+        Record-Route on top of them.
+        """
+        edit = Edit(response, stream=transport != "udp")
+        edit.replace_all("via", vias)
+        edit.replace_all("record-route", record_routes)
+        redirect = 300 <= response.status < 400 or response.status == 485
+        if not redirect or self._outside:
+            everything = response.cseq[1] == "REGISTER" and self._outside or natted
+            self._edit_addresses(edit, response, ("contact",), binding, at, transport, now, everything, redirect)
+        if response.status in (401, 407):
+            _strip_auth_int(edit, response)
+        if body is not None:
+            edit.body(body)
+        return edit.result()
+
+    def _edit_addresses(
+        self,
+        edit: Edit,
+        message: Message,
+        names: Sequence[str],
+        binding: bytes,
+        at: Address,
+        transport: str,
+        now: float,
+        everything: bool,
+        redirect: bool = False,
+    ) -> None:
+        """Mask what belongs to the other side, restore what belongs to this one; leave the rest."""
+
+        def shown(uri: SipUri) -> bytes | None:
+            opened = self._masks.open_own(uri, now)
+            if opened is not None:
+                return opened.uri + (b"?" + uri.headers if uri.headers else b"")
+            if uri.has_param("gr") or (uri.has_param(MASK_PARAM) and self._masks.is_live(uri, now)):
+                return None
+            hidden = is_unreachable(uri.host)
+            contact = names[0] == "contact"
+            if everything or (self._outside and (hidden or (contact and not redirect))):
+                return self._masks.mask(uri, binding, at, transport, now)
+            return None
+
+        dropped = ("reg-id",) if message.is_request and message.method == "REGISTER" else ()
+        for name in names:
+            _edit_values(edit, message, name, shown, dropped)
+
+    def _count_hop(self, edit: Edit, request: Message) -> None:
+        """The pair is one hop: Max-Forwards falls by one here and nowhere else (A9)."""
+        header = request.header("max-forwards")
+        if header is None:
+            edit.append(b"Max-Forwards: %d" % _DEFAULT_MAX_FORWARDS)
+        elif header.value.isdigit():
+            left = min(int(header.value), 255) - 1
+            edit.replace(header.value_start, header.value_end, b"%d" % max(left, 0))
+
+
+def _edit_values(
+    edit: Edit, message: Message, name: str, shown: Callable[[SipUri], bytes | None], dropped: Sequence[str]
+) -> None:
+    """Give each SIP URI among the values of ``name`` the form that ``shown`` returns (None leaves it), and drop the
+    header parameters ``dropped``."""
+    for value in message.values(name):
+        try:
+            address = NameAddr.parse_untrusted(value.text)
+            new = shown(address.uri) if isinstance(address.uri, SipUri) else None
+            text = value.text if new is None else address.with_uri(new)
+            for parameter in dropped:
+                text = NameAddr.parse_untrusted(text).without_param(parameter)
+        except BadPacket:
+            continue  # not a name-addr we can read: it passes as it came
+        if text != value.text:
+            edit.replace(value.start, value.end, text)
+
+
+def _strip_outbound(edit: Edit, request: Message) -> None:
+    """RFC 5626 is done wholly or not at all: a registrar must not see ``reg-id`` nor the option ``outbound`` (D5)."""
+    for value in request.values("supported"):
+        if value.text.lower() == b"outbound":
+            edit.remove_value(value)
+
+
+def _strip_auth_int(edit: Edit, response: Message) -> None:
+    """SDP is edited, so an entity digest could never match: ``auth-int`` is not offered where there is a choice (H2)."""
+    for name in ("www-authenticate", "proxy-authenticate"):
+        for header in response.all(name):
+            match = _AUTH_INT.search(header.value)
+            if match is None:
+                continue
+            offered = [option.strip() for option in match[2].split(b",")]
+            kept = [option for option in offered if option.lower() != b"auth-int"]
+            if kept and kept != offered:
+                changed = header.value[: match.start(2)] + b",".join(kept) + header.value[match.end(2) :]
+                edit.replace(header.value_start, header.value_end, changed)
