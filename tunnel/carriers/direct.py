@@ -1,7 +1,7 @@
 """[io] The direct carrier: one TCP connection, tuned so that the kernel never holds old sound.
 
 ``SO_SNDBUF`` and ``SO_RCVBUF`` are left alone, as setting them would end the kernel's own tuning: what is queued is
-bounded here by ``try_send``, and whatever arrives is read at once.
+bounded by ``room``, and whatever arrives is read at once.
 """
 
 from __future__ import annotations
@@ -17,18 +17,21 @@ import structlog
 import trio
 
 from tunnel.address import Address
+from tunnel.carriers.base import MAX_ROOM_BYTES, MIN_ROOM_BYTES
 from tunnel.errors import CarrierLost
 
 __all__ = ["DirectCarrier", "connect_direct"]
 
 # --- numbers of ours -----------------------------------------------------------------------------------------------
-_MAX_UNSENT_BYTES = 16384  # in the kernel and not yet on the wire: 90 ms of 20 calls; more could not be dropped by age
-_LOW_WATER_BYTES = 8192  # writable again below this; one more record then fits under the bound above
+_UNSENT_S = 0.020  # how long a byte may wait in the kernel: a quarter of what audio has
+_LOW_WATER_BYTES = 4096  # the kernel says writable below half of it
 _USER_TIMEOUT_MS = 5000  # unacknowledged for so long: the kernel itself gives up
 _TRAFFIC_CLASS = 0x60  # CS3, signalling that carries sound as well
 
-# --- Linux, <linux/sockios.h> --------------------------------------------------------------------------------------
+# --- Linux, <linux/sockios.h> and <linux/tcp.h> --------------------------------------------------------------------
 _SIOCOUTQNSD = 0x894B  # bytes in the send queue that were not yet sent
+_TCP_INFO_BYTES = 112
+_PACING_RATE_AT = 104  # u64, bytes in a second
 
 _log = structlog.get_logger()
 
@@ -77,14 +80,25 @@ class DirectCarrier:
     def name(self) -> str:
         return self._name
 
-    def try_send(self, data: bytes | memoryview) -> int:
+    def room(self) -> int:
+        """What goes out in 20 ms at the kernel's own pacing rate, less what it has not sent yet.
+
+        So a fast line gets full records, and a slow one is not buried under sound that will be too old to play.
+        """
         with self._translated:
             fcntl.ioctl(self._socket, _SIOCOUTQNSD, self._unsent)
-            room = _MAX_UNSENT_BYTES - int.from_bytes(self._unsent, sys.byteorder)
-            if room <= 0:
-                return 0
+            unsent = int.from_bytes(self._unsent, sys.byteorder)
+            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        rate = int.from_bytes(info[_PACING_RATE_AT:], sys.byteorder)
+        limit = max(MIN_ROOM_BYTES, min(MAX_ROOM_BYTES, int(rate * _UNSENT_S)))
+        if unsent > limit // 2:
+            return 0
+        return max(MIN_ROOM_BYTES, limit - unsent)
+
+    def try_send(self, data: bytes | memoryview) -> int:
+        with self._translated:
             try:
-                return self._socket.send(data if room >= len(data) else memoryview(data)[:room])
+                return self._socket.send(data)
             except BlockingIOError:
                 return 0
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import trio
 
+from tunnel.carriers.base import MAX_ROOM_BYTES, MIN_ROOM_BYTES
 from tunnel.errors import CarrierLost
 
 __all__ = ["MemoryCarrier", "memory_pair"]
@@ -29,8 +30,9 @@ class _Pipe:
         return bool(self.lost) or (not self.is_frozen and (bool(self.data) or self.is_finished))
 
     @property
-    def is_writable(self) -> bool:
-        return bool(self.lost) or self.is_swallowing or len(self.data) < self.capacity_bytes
+    def room(self) -> int:
+        left = self.capacity_bytes - len(self.data)
+        return MAX_ROOM_BYTES if not self.data else min(left, MAX_ROOM_BYTES) if left >= MIN_ROOM_BYTES else 0
 
 
 class MemoryCarrier:
@@ -44,6 +46,10 @@ class MemoryCarrier:
     @property
     def name(self) -> str:
         return self._name
+
+    def room(self) -> int:
+        self._check(self._outgoing)
+        return self._outgoing.room
 
     def try_send(self, data: bytes | memoryview) -> int:
         pipe = self._outgoing
@@ -73,7 +79,7 @@ class MemoryCarrier:
 
     async def wait_writable(self) -> None:
         await trio.lowlevel.checkpoint()
-        while not self._outgoing.is_writable:
+        while not self._outgoing.lost and not self._outgoing.room:
             await self._outgoing.waiting.park()
         self._check(self._outgoing)
 

@@ -37,7 +37,7 @@ __all__ = [
 VERSION = 1  # 1: the first; an incompatible change takes the next number and the next ALPN name
 
 Sequence: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
-Stamp: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFFFFFFFFFF)]
+Stamp: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=0x7FFFFFFFFFFFFFFF)]
 Ticket: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=64)]
 Greeting: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=4096)]
 Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=500)]

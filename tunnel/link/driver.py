@@ -16,7 +16,7 @@ import trio
 from tunnel.carriers.base import Carrier
 from tunnel.errors import CarrierLost, Refused, WallpassError
 from tunnel.link.events import PeerRefused, SessionEvent
-from tunnel.link.frames import Sinks
+from tunnel.link.frames import TLS_OVERHEAD_BYTES, Sinks
 from tunnel.link.secure import SecureChannel
 from tunnel.link.session import Session
 from tunnel.link.states import State
@@ -62,7 +62,7 @@ class _Connection:
     def __init__(self, carrier: Carrier, secure: SecureChannel) -> None:
         self.carrier = carrier
         self.secure = secure
-        self.tail: bytes | memoryview = b""
+        self.tail = b""  # of a record that the carrier took in part
         self.stalled = trio.Event()
         self.scope = trio.CancelScope()
         self.why: WallpassError | None = None  # set once: the connection is of no more use
@@ -163,16 +163,18 @@ class Link:
     def _send_records(self, connection: _Connection) -> None:
         now = trio.current_time()
         while not connection.tail:
-            plaintext = self.session.outgoing(now)
+            room = connection.carrier.room()
+            if not room:
+                break
+            plaintext = self.session.outgoing(now, room - TLS_OVERHEAD_BYTES)
             if not plaintext:
                 return
             record = connection.secure.seal(plaintext)
-            sent = connection.carrier.try_send(record)
-            if sent < len(record):
-                connection.tail = memoryview(record)[sent:]
-                connection.stalled.set()
+            connection.tail = record[connection.carrier.try_send(record) :]
+        connection.stalled.set()
 
     async def _write(self, connection: _Connection) -> None:
+        """Wait for room when there is none, and go on."""
         try:
             while True:
                 await connection.stalled.wait()
@@ -190,7 +192,7 @@ class Link:
             return
         with trio.move_on_after(_LAST_WORDS_S):
             try:
-                await _send(connection.carrier, bytes(connection.tail))
+                await _send(connection.carrier, connection.tail)
                 plaintext = self.session.outgoing(trio.current_time())
                 if plaintext:
                     await _send(connection.carrier, connection.secure.seal(plaintext))

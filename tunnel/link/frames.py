@@ -30,6 +30,7 @@ __all__ = [
     "SIGNAL_HEADER",
     "SIGNAL_MORE",
     "STAMP",
+    "TLS_OVERHEAD_BYTES",
     "Sink",
     "Sinks",
     "channel_header",
@@ -52,10 +53,11 @@ FIRST_MEDIA_CHANNEL = 16  # 3..15 are reserved; from 16 on: even = RTP, odd = RT
 AGENT_CHANNELS = range(16, 32768, 2)  # the RTP channels that the agent may allocate
 SERVER_CHANNELS = range(32768, 65536, 2)  # the RTP channels that the server may allocate
 
-# --- a number of TLS (RFC 8446 section 5.1) ------------------------------------------------------------------------
-MAX_RECORD_BYTES = 16384
+# --- numbers of TLS 1.3 (RFC 8446 section 5.2) ---------------------------------------------------------------------
+TLS_OVERHEAD_BYTES = 22  # of a record: header 5, content type 1, tag 16
 
 # --- numbers of ours -----------------------------------------------------------------------------------------------
+MAX_RECORD_BYTES = 16320  # of plaintext; with TLS's own it stays under 16 KiB, the most a kernel may hold for us
 MAX_PACKET_BYTES = 2048  # the largest datagram relayed: above any path MTU in use, below 1/8 of a record
 CLOCK_FRAME_BYTES = HEADER.size + STAMP.size
 ACKNOWLEDGE_ROOM_BYTES = 64  # of each record are left for an acknowledgement

@@ -112,20 +112,24 @@ class Outbox:
             lane.frames.clear()
         self._bytes = 0
 
-    def take_media(self, room: int, now: float) -> list[bytes]:
-        """Media frames and their CLOCK frames, at most ``room`` bytes together; empty when nothing fits or waits."""
+    def take_media(self, room: int, now: float, *, can_wait: bool = False) -> list[bytes]:
+        """Media frames and their CLOCK frames, at most ``room`` bytes together; empty when nothing fits or waits.
+
+        ``can_wait``: only signalling in this record limits the room, and the next record has all of it.
+        """
         batches = self._batches
         if not self._bytes:
             return []
         if batches and self._is_flowing(now):
-            if self._bytes + CLOCK_FRAME_BYTES * len(batches) > room:
-                return []  # signalling is in this record, and all of the media fit into the next
-            taken: list[bytes] = []
-            for arrived, batch in batches:
-                taken += (clock_frame(arrived), batch)
-            batches.clear()
-            self._bytes = 0
-            return taken
+            if self._bytes + CLOCK_FRAME_BYTES * len(batches) <= room:
+                taken: list[bytes] = []
+                for arrived, batch in batches:
+                    taken += (clock_frame(arrived), batch)
+                batches.clear()
+                self._bytes = 0
+                return taken
+            if can_wait:
+                return []
         self._take_apart()
         self._expire(now)
         return self._take_by_class(room)

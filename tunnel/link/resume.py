@@ -25,7 +25,7 @@ __all__ = [
 
 # --- numbers of ours -----------------------------------------------------------------------------------------------
 MAX_MESSAGE_BYTES = 1 << 20  # a SIP message with its metadata; far above what any transport of SIP admits
-MAX_SIGNAL_FRAME_BYTES = 8192  # two in a record; what one frame may hold up on a slow line
+MAX_SIGNAL_FRAME_BYTES = 2048  # most SIP messages fit, and so does a frame into the least room a carrier gives
 MAX_KEPT_BYTES = 256 * 1024  # unacknowledged; some 200 messages, what a busy site says in the seconds of an outage
 
 _PIECE_BYTES = MAX_SIGNAL_FRAME_BYTES - HEADER.size - SIGNAL_HEADER.size

@@ -50,7 +50,7 @@ GRACE_S = 60.0
 
 # --- numbers of ours -----------------------------------------------------------------------------------------------
 GREETING_TIMEOUT_S = 5.0  # TLS is done by then, so this is two round trips of the worst path
-_ACKNOWLEDGE_FRAMES = 16  # 128 KiB at most: half of what the other end keeps for us
+_ACKNOWLEDGE_FRAMES = 32  # 64 KiB at most: a quarter of what the other end keeps for us
 _ACKNOWLEDGE_S = 0.1  # long enough that media or a ping of a busy link take the acknowledgement along
 _TICKET_BYTES = 32
 
@@ -101,19 +101,21 @@ class Session:
         """When ``tick`` is wanted next; inf when never."""
         return min(self._timers.values(), default=math.inf)
 
-    def outgoing(self, now: float) -> bytes:
+    def outgoing(self, now: float, room: int = MAX_RECORD_BYTES) -> bytes:
         """Whole frames for one TLS record, the most urgent first; empty when nothing is to be sent.
 
-        Take it only when the carrier can have it: what is not taken can still be overtaken or dropped for its age.
+        Take it only when the carrier can have it, and tell how much ``room`` it has if less than a record: what is not
+        taken can still be overtaken or dropped for its age.
         """
         parts = self._outbox.take_control()
         if self.state is State.UP:
-            room = MAX_RECORD_BYTES - ACKNOWLEDGE_ROOM_BYTES - sum(map(len, parts))
+            is_free = room >= MAX_RECORD_BYTES
+            room = min(room, MAX_RECORD_BYTES) - ACKNOWLEDGE_ROOM_BYTES - sum(map(len, parts))
             signals = self._reliable.take(room)
             if signals:
                 parts += signals
                 room -= sum(map(len, signals))
-            parts += self._outbox.take_media(room, now)
+            parts += self._outbox.take_media(room, now, can_wait=is_free and bool(parts))
             if self._reliable.unconfirmed and (parts or self._acknowledge_now):
                 parts.append(_link_frame(control.Ack(self._confirm())))
         return b"".join(parts)

@@ -145,9 +145,8 @@ class CallMedia:
             Party.heard(medium, leader, sip_source, self._rules, stream.terms.heard)
             for stream, (medium, leader) in zip(branch.streams, described.media, strict=False)
         ]
-        self._counters.bump(
-            "media.unusable_address", sum(party.rtp is None and not party.is_closed for party in parties)
-        )
+        if any(party.rtp is None and not (party.is_closed or party.is_held) for party in parties):
+            self._counters.bump("media.unusable_address")
         branch.advance(Side.HEARD, carriage, parties)
         self._reconcile(branch, now)
         return tuple(stream.channel for stream in branch.streams[: len(described.media)])
@@ -171,7 +170,7 @@ class CallMedia:
         self._take(branch, own, ipv6, now)
         self._branches[fork] = branch
         for stream, channel in zip(branch.streams, channels, strict=False):
-            self._adopt_channel(stream, channel)
+            self._adopt_channel(stream, channel, now)
         branch.advance(Side.SPOKEN, carriage, [Party.spoken(medium, leader) for medium, leader in described.media])
         self._reconcile(branch, now)
         leases = [_lease_of(branch, *entry) for entry in described.media]
@@ -282,13 +281,14 @@ class CallMedia:
             del self._holders[lease]
             self._plane.release(lease.id, linger_s, now)
 
-    def _adopt_channel(self, stream: Stream, channel: int) -> None:
+    def _adopt_channel(self, stream: Stream, channel: int, now: float) -> None:
         """Use the channel that came with the message.
 
         When both ends named one for a new m-line at the same time, the lower number (the agent's) wins at both.
         """
         if not channel or (stream.channel and stream.channel <= channel):
             return
+        stream.untie(self._plane, now)
         self._channels.free(stream.channel)
         root = self._branches.get(ROOT)
         source = root.streams[stream.index] if root is not None and stream.index < len(root.streams) else None
@@ -305,7 +305,8 @@ class CallMedia:
 
     def _reconcile(self, branch: _Branch, now: float) -> None:
         for stream in branch.streams:
-            stream.reconcile(self._plane, self._rules, now)
+            leader = None if stream.leader is None else branch.streams[stream.leader]
+            stream.reconcile(self._plane, self._rules, None if leader is None else leader.lease, now)
 
 
 def _refuse_if_nothing_is_relayed(described: _Described) -> None:

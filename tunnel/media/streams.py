@@ -74,12 +74,13 @@ class Party:
 
         On hold by a hold address, or with port 0, it still has the addresses that it had ``before``.
         """
-        party = cls.spoken(medium, leader)
+        party = replace(cls.spoken(medium, leader), sip_source=sip_source)
         connection = medium.connection
-        if connection is None or connection.is_hold or not medium.port:
-            kept = (before.rtp, before.rtcp) if before is not None else (None, None)
-            return replace(party, rtp=kept[0], rtcp=kept[1], sip_source=sip_source)
-        return replace(party, rtp=_usable(medium.rtp, rules), rtcp=_usable(medium.rtcp, rules), sip_source=sip_source)
+        if connection is not None and not connection.is_hold and medium.port:
+            return replace(party, rtp=_usable(medium.rtp, rules), rtcp=_usable(medium.rtcp, rules))
+        if before is None:
+            return party
+        return replace(party, rtp=before.rtp, rtcp=before.rtcp, is_ipv6=before.is_ipv6)
 
     @classmethod
     def spoken(cls, medium: Medium, leader: int | None) -> Party:
@@ -143,7 +144,7 @@ class Stream:
             self.terms = Terms(self.offers.get(Side.HEARD, self.terms.heard), party)
 
     def agree(self) -> None:
-        """What is in effect is what a failed exchange falls back to. Once multiplexed, RTCP stays so (RFC 5761 5.1.1)."""
+        """What is in effect is what a failed exchange falls back to; once multiplexed, RTCP stays so (RFC 5761 5.1)."""
         self.agreed = self.terms
         self._muxed = self._muxed or self._both_mux()
 
@@ -158,18 +159,31 @@ class Stream:
         heir.channel, heir._tied, heir._aimed = self.channel, self._tied, self._aimed
         self.channel, self._tied, self._aimed = 0, None, None
 
-    def reconcile(self, plane: MediaPlane, rules: FaceRules, now: float) -> None:
-        """Tell the plane what changed since the last time."""
+    @property
+    def leader(self) -> int | None:
+        """The m-line whose port was said to the party for this one, if it is in a bundle."""
         spoken = self._spoken()
-        is_bundled = spoken is not None and spoken.leader is not None
-        wanted = (self.lease.id, self.channel) if self.lease is not None and self.channel and not is_bundled else None
+        return spoken.leader if spoken is not None else None
+
+    def reconcile(self, plane: MediaPlane, rules: FaceRules, bundle: Lease | None, now: float) -> None:
+        """Tell the plane what changed since the last time; ``bundle`` is the lease of the leader, if there is one.
+
+        A bundled stream travels on its leader's channel; when the party answered it with an address of its own, its
+        packets arrive at the leader's port and go to its own channel.
+        """
+        heard = self.terms.heard
+        travels_along = self.leader is not None and (heard is None or heard.is_closed or heard.leader is not None)
+        lease = self.lease if self.leader is None else bundle
+        wanted = (lease.id, self.channel) if lease is not None and self.channel and not travels_along else None
         if wanted != self._tied:
             self.untie(plane, now)
             if wanted is not None:
                 plane.tie(*wanted, now)
             self._tied = wanted
-        target = self._target(rules)
-        if wanted is not None and target is not None and target != self._aimed:
+        if lease is None or wanted is None:
+            return
+        target = self._target(rules, lease)
+        if target is not None and target != self._aimed:
             plane.aim(*wanted, target, now)
             self._aimed = target
 
@@ -199,20 +213,25 @@ class Stream:
         heard, spoken = self.terms.heard, self._spoken()
         return heard is not None and spoken is not None and heard.mux and spoken.mux
 
-    def _target(self, rules: FaceRules) -> Aim | None:
+    def _target(self, rules: FaceRules, lease: Lease) -> Aim | None:
         heard, spoken = self.terms.heard, self._spoken()
         if heard is None or (heard.is_closed and heard.rtp is None):
             return None
         mux = self._muxed or self._both_mux()
+        rtp, rtcp = (_reachable(address, lease) for address in (heard.rtp, heard.rtp if mux else heard.rtcp))
         return Aim(
-            rtp=heard.rtp,
-            rtcp=heard.rtp if mux else heard.rtcp,
+            rtp=rtp,
+            rtcp=rtcp,
             mux=mux,
             sip_source=heard.sip_source,
             trusted=rules.trusted(heard.sip_source),
             rtp_like=heard.rtp_like,
             dtmf=heard.dtmf | (spoken.dtmf if spoken is not None else frozenset()),
         )
+
+
+def _reachable(address: Address | None, lease: Lease) -> Address | None:
+    return address if address is not None and address.is_ipv6 == lease.rtp.is_ipv6 else None
 
 
 def _family(connection: Connection | None) -> bool | None:

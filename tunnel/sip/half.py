@@ -27,7 +27,6 @@ from tunnel.sip.policy import FacePolicy
 from tunnel.sip.rewrite import Rewriter
 from tunnel.sip.transaction_key import ServerKey
 from tunnel.sip.uri import SipUri
-from tunnel.sip.via import Via
 from tunnel.sip.wall import WallMessage
 
 __all__ = [
@@ -208,6 +207,21 @@ class Half:
         digest = hashlib.blake2b(who + b"\0" + flow.remote.host.encode(), digest_size=BINDING_BYTES)
         return digest.digest()
 
+    # Media
+
+    def hear(self, call: Call | None, message: Message, flow: Flow, now: float) -> tuple[int, ...]:
+        """SDP of this face's party arrived in ``message``: the channel of each m-line. Raises CannotRelay, LedgerFull."""
+        if call is None or call.media is None or not message.body:
+            return ()
+        return call.media.hear(call.fork_of(message), message, flow.remote.host, now)
+
+    def speak(self, call: Call | None, message: Message, channels: tuple[int, ...], now: float) -> bytes | None:
+        """SDP of the other side is about to leave in ``message``: the body with this face's leases in it, None where
+        nothing changes. Raises CannotRelay, LedgerFull."""
+        if call is None or call.media is None or not message.body:
+            return None
+        return call.media.speak(call.fork_of(message), message, channels, now)
+
     # Calls
 
     def open_call(self, call: Call, outbound: bool) -> None:
@@ -259,9 +273,7 @@ def is_natted(message: Message, flow: Flow) -> bool:
     A request's top Via names the address its sender thinks it has; a response has only its Contact to compare.
     """
     if message.is_request:
-        values = message.values("via")
-        via = Via.parse_untrusted(values[0].text) if values else None
-        host = via.host if via is not None and via.received is None else ""
+        host = message.top_via.host
     else:
         contact = contact_uri(message)
         host = contact.host if contact is not None and is_unreachable(contact.host) else ""

@@ -32,7 +32,7 @@ _HINT_BYTES = 4
 _CONTACT, _DIGEST, _ROUTE = 1, 2, 3
 _CONTACT_HEAD = struct.Struct("!BII")
 _ROUTE_LAYOUT = struct.Struct("!BIQ")
-_SMALLEST_BYTES = _SIV_BYTES + _ROUTE_LAYOUT.size
+_SMALLEST_BYTES = _SIV_BYTES + _CONTACT_HEAD.size
 _PURPOSE = b"wallpass mask 1 "
 
 
@@ -113,7 +113,7 @@ class MaskKey:
             if self._hint.tenant_of(token) != self._tenant:
                 return None
             sealed = sealed[_HINT_BYTES:]
-        if len(sealed) < _SIV_BYTES + _CONTACT_HEAD.size:
+        if len(sealed) < _SMALLEST_BYTES:
             return None
         try:
             return _unpack(self._aead.decrypt(sealed, self._bound_to))

@@ -85,7 +85,7 @@ def build_refusal_untrusted(data: bytes, source: Address, status: int, reason: s
 
 
 def _header_lines(head: bytes, position: int) -> list[bytes]:
-    lines = []
+    lines: list[bytes] = []
     while position < len(head) and len(lines) < MAX_HEADERS:
         match = _LINE.match(head, position)
         if match is None or match.end() == position:

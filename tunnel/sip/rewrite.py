@@ -145,12 +145,8 @@ class Rewriter:
 
     def _count_hop(self, edit: Edit, request: Message) -> None:
         """The pair is one hop: Max-Forwards falls by one here and nowhere else (A9)."""
-        header = request.header("max-forwards")
-        if header is None:
-            edit.append(b"Max-Forwards: %d" % _DEFAULT_MAX_FORWARDS)
-        elif header.value.isdigit():
-            left = min(int(header.value), 255) - 1
-            edit.replace(header.value_start, header.value_end, b"%d" % max(left, 0))
+        hops = request.max_forwards
+        edit.set_value("max-forwards", b"%d" % (_DEFAULT_MAX_FORWARDS if hops is None else max(hops - 1, 0)))
 
 
 def _edit_values(

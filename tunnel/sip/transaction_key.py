@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from tunnel.errors import BadPacket
 from tunnel.sip.message import Message
-from tunnel.sip.via import MAGIC_COOKIE, Via
+from tunnel.sip.via import MAGIC_COOKIE
 
 __all__ = ["ClientKey", "ServerKey", "cancelled_key", "client_key", "server_key"]
 
@@ -15,18 +14,18 @@ ServerKey: TypeAlias = tuple[bytes | str | int | None, ...]
 
 
 def client_key(message: Message) -> ClientKey:
-    """The key of the client transaction that sent a request, or that a response answers: (branch, CSeq method).
+    """The key of the client transaction that sent this request, or that this response answers: (branch, method).
 
-    Raises BadPacket when there is no usable top Via.
+    A CANCEL has its INVITE's branch and its own method.
     """
-    return _branch_untrusted(message)[0], message.cseq[1]
+    return message.top_via.branch, message.cseq_method
 
 
 def server_key(request: Message) -> ServerKey:
     """The key of the server transaction a request belongs to; an ACK has the key of its INVITE.
 
     Call-ID and CSeq number are part of it, beyond what the RFC asks: user agents that use a branch twice exist, and
-    nobody can reach a transaction of somebody else by guessing a branch. Raises BadPacket without a usable top Via.
+    nobody reaches a transaction of somebody else by guessing a branch.
     """
     return _server_key(request, "INVITE" if request.method == "ACK" else request.method)
 
@@ -37,17 +36,9 @@ def cancelled_key(cancel: Message) -> ServerKey:
 
 
 def _server_key(request: Message, method: str) -> ServerKey:
-    branch, via = _branch_untrusted(request)
-    number = request.cseq[0]
-    if branch.startswith(MAGIC_COOKIE):
-        return branch, via.host.lower(), via.port, method, request.call_id, number
-    # RFC 2543: no unique branch, so everything that a retransmission and a hop-by-hop ACK have in common.
-    return branch, via.host.lower(), via.port, method, request.call_id, number, request.from_tag, request.request_uri
-
-
-def _branch_untrusted(message: Message) -> tuple[bytes, Via]:
-    values = message.values("via")
-    if not values:
-        raise BadPacket("no Via")
-    via = Via.parse_untrusted(values[0].text)
-    return via.branch, via
+    via = request.top_via
+    key = (via.branch, via.host, via.port, method, request.call_id, request.cseq[0])
+    if via.branch.startswith(MAGIC_COOKIE):
+        return key
+    # RFC 2543: the branch is not unique, so all that a retransmission, a CANCEL and a hop-by-hop ACK have in common.
+    return *key, request.from_tag, request.request_uri

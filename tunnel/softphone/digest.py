@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 from tunnel.errors import BadPacket
 
-__all__ = ["Challenge", "Credentials", "answer_challenge", "is_answer_right", "parse_digest_untrusted", "pick_challenge"]
+__all__ = [
+    "Challenge",
+    "Credentials",
+    "answer_challenge",
+    "is_answer_right",
+    "parse_digest_untrusted",
+    "pick_challenge",
+]
 
 HASHES = {b"MD5": "md5", b"SHA-256": "sha256"}
 
@@ -39,7 +46,9 @@ class Challenge:
 
     def __bytes__(self) -> bytes:
         """The header value that puts the question."""
-        parts = [b'Digest realm="%b", nonce="%b", algorithm=%b' % (quote(self.realm), quote(self.nonce), self.algorithm)]
+        parts = [
+            b'Digest realm="%b", nonce="%b", algorithm=%b' % (quote(self.realm), quote(self.nonce), self.algorithm)
+        ]
         if self.qop:
             parts.append(b'qop="%b"' % self.qop)
         if self.opaque:

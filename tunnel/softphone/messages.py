@@ -9,6 +9,7 @@ from tunnel.address import Address
 from tunnel.errors import BadPacket
 from tunnel.sip.message import Message
 from tunnel.sip.name_addr import NameAddr
+from tunnel.sip.response import build_response
 from tunnel.sip.uri import SipUri
 from tunnel.sip.via import build_via, default_port
 
@@ -16,24 +17,25 @@ __all__ = ["ALLOW", "Draft", "address_of_uri_untrusted", "build_reply", "contact
 
 ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER"
 PRODUCT = b"User-Agent: wallpass-softphone"
+SDP_TYPE = b"Content-Type: application/sdp"
 
 REASONS = {
-    100: b"Trying",
-    180: b"Ringing",
-    200: b"OK",
-    400: b"Bad Request",
-    401: b"Unauthorized",
-    403: b"Forbidden",
-    404: b"Not Found",
-    405: b"Method Not Allowed",
-    407: b"Proxy Authentication Required",
-    480: b"Temporarily Unavailable",
-    481: b"Call/Transaction Does Not Exist",
-    486: b"Busy Here",
-    487: b"Request Terminated",
-    488: b"Not Acceptable Here",
-    491: b"Request Pending",
-    603: b"Decline",
+    100: "Trying",
+    180: "Ringing",
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    407: "Proxy Authentication Required",
+    480: "Temporarily Unavailable",
+    481: "Call/Transaction Does Not Exist",
+    486: "Busy Here",
+    487: "Request Terminated",
+    488: "Not Acceptable Here",
+    491: "Request Pending",
+    603: "Decline",
 }
 
 
@@ -61,9 +63,9 @@ class Draft:
         uri = NameAddr.parse_untrusted(self.routes[0]).uri_text if self.routes else self.uri
         return address_of_uri_untrusted(uri)
 
-    def again(self, *lines: bytes) -> Draft:
-        """The same request as a new attempt: the next CSeq, and ``lines`` besides (RFC 3261 section 8.1.3.5)."""
-        return replace(self, cseq=self.cseq + 1, lines=(*self.lines, *lines))
+    def again(self, lines: tuple[bytes, ...]) -> Draft:
+        """The same request as a new attempt: the next CSeq, and other ``lines`` (RFC 3261 section 8.1.3.5)."""
+        return replace(self, cseq=self.cseq + 1, lines=lines)
 
     def render(self, transport: str, local: Address, branch: bytes) -> bytes:
         """The bytes to send from ``local``."""
@@ -86,24 +88,13 @@ class Draft:
 def build_reply(
     request: Message, status: int, *, to_tag: bytes = b"", lines: Sequence[bytes] = (), body: bytes = b""
 ) -> bytes:
-    """A response to ``request`` with the headers that RFC 3261 section 8.2.6.2 has it copy; ``lines`` without CRLF."""
-    recipient = request.lines("to")[0]
-    if to_tag and not request.to_tag:
-        recipient += b";tag=" + to_tag
-    copied = [
-        *request.lines("via"),
-        *request.lines("from"),
-        recipient,
-        *request.lines("call-id"),
-        *request.lines("cseq"),
-    ]
-    if status < 300 and not request.to_tag:
-        copied += request.lines("record-route")
-    return join([b"SIP/2.0 %d %b" % (status, REASONS.get(status, b"")), *copied, *lines], body)
+    """A response to ``request`` (RFC 3261 section 8.2.6); ``lines`` are further header lines without CRLF."""
+    kind = [SDP_TYPE] if body else []
+    return build_response(request, status, REASONS.get(status, ""), to_tag, [*lines, *kind], body)
 
 
 def join(lines: Sequence[bytes], body: bytes) -> bytes:
-    kind = [b"Content-Type: application/sdp"] if body else []
+    kind = [SDP_TYPE] if body else []
     return b"\r\n".join([*lines, *kind, b"Content-Length: %d" % len(body), b"", b""]) + body
 
 

@@ -17,7 +17,9 @@ from tunnel.softphone.messages import build_reply
 
 __all__ = ["Registrar"]
 
+# Ours: an hour is what most registrars give; a nonce is good for as long as a hundred more have not been given out.
 LONGEST_S = 3600
+MOST_NONCES = 100
 
 
 class Registrar:
@@ -35,19 +37,22 @@ class Registrar:
         contact, expires_at = self._contacts.get(user, (None, now))
         return contact if expires_at > now else None
 
-    def challenge(self, request: Message) -> bytes | None:
-        """The 401 or 407 for a request that proves nothing, None when it proves who it is from."""
+    def challenge(self, request: Message) -> tuple[bytes, int] | None:
+        """The response for a request that proves nothing, and its status; None when it proves who it is from."""
         status = 401 if request.method == "REGISTER" else 407
         answers = request.all("authorization" if status == 401 else "proxy-authorization")
         if any(self._is_right(header.value, request) for header in answers):
             return None
         challenge = Challenge(realm=self._realm, nonce=self._entropy(12).hex().encode(), algorithm=b"MD5")
         self._nonces[challenge.nonce] = challenge
+        if len(self._nonces) > MOST_NONCES:
+            del self._nonces[next(iter(self._nonces))]
         name = b"WWW-Authenticate: " if status == 401 else b"Proxy-Authenticate: "
-        return build_reply(request, status, to_tag=self._entropy(4).hex().encode(), lines=[name + bytes(challenge)])
+        tag = self._entropy(4).hex().encode()
+        return build_reply(request, status, to_tag=tag, lines=[name + bytes(challenge)]), status
 
-    def register_untrusted(self, request: Message, now: float) -> bytes:
-        """The response to a REGISTER. Raises BadPacket when it cannot be read."""
+    def register_untrusted(self, request: Message, now: float) -> tuple[bytes, int]:
+        """The response to a REGISTER and its status. Raises BadPacket when it cannot be read."""
         challenged = self.challenge(request)
         if challenged is not None:
             return challenged
@@ -61,7 +66,7 @@ class Registrar:
                 self._contacts[user] = (address.uri_text, now + lifetime_s)
         known, expires_at = self._contacts.get(user, (b"", now))
         contacts = [b"Contact: <%b>;expires=%d" % (known, round(expires_at - now))] if expires_at > now else []
-        return build_reply(request, 200, to_tag=self._entropy(4).hex().encode(), lines=contacts)
+        return build_reply(request, 200, to_tag=self._entropy(4).hex().encode(), lines=contacts), 200
 
     def _is_right(self, value: bytes, request: Message) -> bool:
         try:

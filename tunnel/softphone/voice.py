@@ -11,7 +11,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from tunnel.softphone.tune import FRAME_MS, FRAME_SAMPLES, FRAMES_PER_TUNE, SAMPLES_PER_S, Tune, decode_tune, note_of_frame
+from tunnel.softphone.tune import (
+    FRAME_MS,
+    FRAME_SAMPLES,
+    FRAMES_PER_TUNE,
+    SAMPLES_PER_S,
+    Tune,
+    decode_tune,
+    note_of_frame,
+)
 
 __all__ = ["Ear", "Heard", "Mouth", "PacketKey"]
 

@@ -1,0 +1,257 @@
+"""Whose packets a stream accepts, and where its own go: restricted latching (SIP-RULES L4-L6, RFC 7362 section 5).
+
+A ``Latch`` serves one component (RTP or RTCP) of one channel at one lease. It begins ``unconfirmed``: the party is
+expected at its SDP address, but a NAT may show another. It is ``confirmed`` by packets, by one of three rules:
+
+=============  =====================================================  ==========================================
+where from     L4                                                     confirmed by
+=============  =====================================================  ==========================================
+SDP address    (a) exactly that address and port                      1 packet
+SDP host       (b) the same IP, another port                          1 packet
+SIP source     (c) another IP, that of the party's SIP messages       5 packets in sequence (3 if not RTP)
+anywhere else  (d)                                                    never: dropped and counted
+=============  =====================================================  ==========================================
+
+After that only two things change the remote (L5): a new aim, or silence of the remote while a new port of the same IP
+carries the same stream on. A remote that was learnt by (b) or (c) gives way to the SDP address itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, TypeAlias
+
+from tunnel.address import Address
+from tunnel.errors import BadPacket
+from tunnel.media.rtp import is_rtcp, peek_rtcp_ssrc_untrusted, peek_rtp_untrusted, sequence_step
+
+__all__ = ["Allowance", "Continuity", "Decision", "Drop", "Forward", "Latch", "Latched", "Reason", "Remote"]
+
+# --- numbers of the rules (L4-L6, L9) ------------------------------------------------------------------------------
+_RTP_PACKETS, _OTHER_PACKETS = 5, 3
+_STALE_S, _STALE_PACKETS = 0.2, 5
+_SILENCE_S, _SEQUENCE_WINDOW = 0.5, 1000
+_UNCONFIRMED_PACKETS, _UNCONFIRMED_BYTES = 50, 20_000
+
+# --- numbers of ours -----------------------------------------------------------------------------------------------
+_CANDIDATE_STEP = 50  # a second of packets may be lost between two of one candidate
+_MAX_CANDIDATES = 4  # ports of one IP that are on trial at the same time; more are an attack
+
+
+class Reason(Enum):
+    """Why a packet was dropped; the value is the last part of the counter's name."""
+
+    FOREIGN = "foreign"
+    STALE_SOURCE = "stale_source"
+    PRE_LATCH = "pre_latch"
+
+
+class Continuity(Enum):
+    """What tells that two packets are of one stream."""
+
+    RTP = "rtp"  # SSRC and sequence number
+    RTCP = "rtcp"  # SSRC of the sender
+    NONE = "none"  # opaque datagrams (UDPTL, BFCP, SCTP)
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """The packet is the party's: relay it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latched:
+    """Relay it too; and from now on the party is at ``remote``."""
+
+    remote: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Not the party's, or not yet known to be."""
+
+    reason: Reason
+
+
+Decision: TypeAlias = Forward | Latched | Drop
+
+_FORWARD = Forward()
+_DROP = {reason: Drop(reason) for reason in Reason}
+
+
+class Remote(Protocol):
+    """What was counted of the packets that came from the remote directly, past the latch."""
+
+    @property
+    def packets(self) -> int: ...
+
+    @property
+    def last(self) -> bytes:
+        """The latest of them; empty before the first."""
+        ...
+
+
+@dataclass(slots=True)
+class _Candidate:
+    last: bytes
+    packets: int = 1
+
+
+class Latch:
+    """``target`` is the party's usable SDP address or None, ``sip_source`` the IP its SIP messages come from."""
+
+    __slots__ = (
+        "_candidates",
+        "_continuity",
+        "_last",
+        "_ports_of",
+        "_quiet_since",
+        "_seen",
+        "_sip_source",
+        "_stale",
+        "_stale_left",
+        "_stale_until",
+        "dropped",
+        "remote",
+        "target",
+    )
+
+    def __init__(self, target: Address | None, sip_source: str, continuity: Continuity) -> None:
+        self.target = target
+        self.remote: Address | None = None
+        self.dropped: Counter[Reason] = Counter()
+        self._sip_source = sip_source
+        self._continuity = continuity
+        self._ports_of = target.host if target is not None else ""  # the host whose every port is believed at once
+        self._candidates: dict[Address, _Candidate] = {}
+        self._last = b""  # the latest packet that the latch itself let pass
+        self._seen = -1  # packets of the remote, when it was last asked whether it is silent
+        self._quiet_since = 0.0
+        self._stale: Address | None = None
+        self._stale_left = 0
+        self._stale_until = 0.0
+
+    def aim(self, target: Address | None, sip_source: str, continuity: Continuity, now: float) -> None:
+        """The party said anew where it is. Only another address than before un-confirms it (L5 i)."""
+        self._sip_source = sip_source
+        changed = target != self.target or continuity is not self._continuity
+        self._continuity = continuity
+        if not changed:
+            return
+        self._candidates.clear()
+        self.target = target
+        self._ports_of = target.host if target is not None else ""
+        if self.remote is not None and self.remote != target:
+            self._stale, self._stale_left, self._stale_until = self.remote, _STALE_PACKETS, now + _STALE_S
+            self.remote = None
+        elif self._stale == target:
+            self._stale = None
+
+    def vouch(self, host: str) -> None:
+        """The other component of the stream was confirmed at ``host``: its ports are as good as the SDP host's."""
+        if self.remote is None and self.target is None:
+            self._ports_of = host
+
+    def receive(self, source: Address, packet: bytes, remote: Remote | None, now: float) -> Decision:
+        """Judge a packet. ``remote`` tells of the packets that bypass the latch, None when there are none."""
+        decision = self._judge(source, packet, remote, now)
+        if isinstance(decision, Drop):
+            self.dropped[decision.reason] += 1
+        else:
+            self._last = packet
+        return decision
+
+    def _judge(self, source: Address, packet: bytes, remote: Remote | None, now: float) -> Decision:
+        if source == self.remote:
+            return _FORWARD
+        if source == self.target:
+            return self._confirm(source)
+        if source == self._stale and self._is_stale(now):
+            return _DROP[Reason.STALE_SOURCE]
+        if self.remote is not None:
+            return self._judge_other(source, packet, remote, now)
+        if source.host == self._ports_of:
+            return self._confirm(source)
+        if source.host == self._sip_source:
+            return self._try(source, packet)
+        return _DROP[Reason.FOREIGN]
+
+    def _confirm(self, source: Address) -> Decision:
+        self.remote = source
+        self._candidates.clear()
+        self._seen = -1
+        if source == self._stale:
+            self._stale = None
+        return Latched(source)
+
+    def _is_stale(self, now: float) -> bool:
+        """A stray packet of the old source must not win; a party that really stayed there may, in the end (T1)."""
+        if self.remote is None and now >= self._stale_until and self._stale_left <= 0:
+            return False
+        self._stale_left -= 1
+        return True
+
+    def _judge_other(self, source: Address, packet: bytes, remote: Remote | None, now: float) -> Decision:
+        """A packet from elsewhere while the remote is confirmed (L5 ii)."""
+        assert self.remote is not None
+        if source.host != self.remote.host:
+            return _DROP[Reason.FOREIGN]
+        last = (remote.last if remote is not None else b"") or self._last
+        if not self._is_silent(remote, now) or not self._carries_on(last, packet, _SEQUENCE_WINDOW):
+            return _DROP[Reason.FOREIGN]
+        return self._confirm(source) if self._continuity is not Continuity.NONE else self._try(source, packet)
+
+    def _is_silent(self, remote: Remote | None, now: float) -> bool:
+        """Asked only when somebody else speaks, so the relay need not time every packet."""
+        packets = remote.packets if remote is not None else 0
+        if packets != self._seen:
+            self._seen, self._quiet_since = packets, now
+        return now - self._quiet_since >= _SILENCE_S
+
+    def _try(self, source: Address, packet: bytes) -> Decision:
+        """One more packet of a candidate (L4 c, L9); the packets of the trial itself are lost."""
+        if self._continuity is Continuity.RTP and is_rtcp(packet):
+            return _DROP[Reason.PRE_LATCH]
+        candidate = self._candidates.get(source)
+        if candidate is None:
+            if len(self._candidates) == _MAX_CANDIDATES:
+                del self._candidates[next(iter(self._candidates))]
+            self._candidates[source] = _Candidate(packet)
+            return _DROP[Reason.PRE_LATCH]
+        candidate.packets = candidate.packets + 1 if self._carries_on(candidate.last, packet, _CANDIDATE_STEP) else 1
+        candidate.last = packet
+        if candidate.packets >= (_RTP_PACKETS if self._continuity is Continuity.RTP else _OTHER_PACKETS):
+            return self._confirm(source)
+        return _DROP[Reason.PRE_LATCH]
+
+    def _carries_on(self, before: bytes, packet: bytes, window: int) -> bool:
+        """Whether ``packet`` is of the same stream as ``before``, at most ``window`` packets on."""
+        if self._continuity is Continuity.NONE:
+            return True
+        try:
+            if self._continuity is Continuity.RTCP:
+                return peek_rtcp_ssrc_untrusted(before) == peek_rtcp_ssrc_untrusted(packet)
+            old, new = peek_rtp_untrusted(before), peek_rtp_untrusted(packet)
+        except BadPacket:
+            return False
+        return old.ssrc == new.ssrc and 0 < sequence_step(old.sequence, new.sequence) <= window
+
+
+class Allowance:
+    """What may be sent to an address that has not been heard from (L6): nobody may be flooded by naming him in SDP."""
+
+    __slots__ = ("_bytes", "_packets")
+
+    def __init__(self) -> None:
+        self._packets = _UNCONFIRMED_PACKETS
+        self._bytes = _UNCONFIRMED_BYTES
+
+    def admits(self, size: int) -> bool:
+        """Whether a packet of ``size`` bytes may go; if so it is taken off."""
+        if self._packets < 1 or self._bytes < size:
+            return False
+        self._packets -= 1
+        self._bytes -= size
+        return True

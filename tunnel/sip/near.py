@@ -1,0 +1,465 @@
+"""The near role: requests that arrive on this face, until their answers have come back over the wall.
+
+    request -> server transaction -> facts (call, flow, SDP heard) -> over the wall
+    wall    -> Via stack and route set restored, SDP spoken, Contacts shown -> server transaction -> sender
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tunnel.errors import BadPacket
+from tunnel.media.plane import CannotRelay, LedgerFull
+from tunnel.sip.dialog import Call, Party
+from tunnel.sip.edit import stamp_source
+from tunnel.sip.flow import Flow
+from tunnel.sip.half import Emission, Half, contact_uri, is_natted
+from tunnel.sip.message import Message, parse_untrusted
+from tunnel.sip.name_addr import NameAddr
+from tunnel.sip.policy import Admit, Answer
+from tunnel.sip.response import build_response
+from tunnel.sip.rewrite import RECORD_ROUTED, own_record_route
+from tunnel.sip.server_transaction import ServerTransaction
+from tunnel.sip.transaction_events import GaveUpWaitingForAck, Terminated
+from tunnel.sip.transaction_key import ServerKey, cancelled_key, server_key
+from tunnel.sip.uri import SipUri
+from tunnel.sip.via import reply_address
+from tunnel.sip.wall import CancelCrossed, Failed, RequestCrossed, ResponseCrossed
+
+__all__ = ["Near"]
+
+# Our numbers. What one session may have open at once; beyond it new requests get 503.
+MOST_TRANSACTIONS = 20_000
+# A new request waits this long for a link that just went down (SIP-RULES K), then gets 503 with this Retry-After.
+HOLD_S = 2.0
+RETRY_AFTER_S = 5
+# How long media leases outlive a call: late packets after BYE, hardly anything after a failure (I6).
+AFTER_BYE_S = 5.0
+AFTER_FAILURE_S = 2.0
+
+_DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
+_TARGET_REFRESH = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER"})
+# Answers to BYE after which the caller will send another BYE rather than give up.
+_BYE_GOES_ON = frozenset({401, 407, 491, 494})
+
+
+@dataclass(slots=True, eq=False)
+class _Arrival:
+    """A request on this face that waits for its answer."""
+
+    id: int
+    key: ServerKey
+    request: Message  # as it came, with received and rport in its top Via
+    flow: Flow  # where answers go
+    machine: ServerTransaction
+    call: Call | None
+    crossed: RequestCrossed | None = None
+    held_until: float | None = None
+    acked: set[bytes] = field(default_factory=set)
+
+    def deadline(self) -> float | None:
+        own = self.machine.deadline()
+        return min((at for at in (own, self.held_until) if at is not None), default=None)
+
+    def tick(self, now: float) -> None:
+        self.machine.tick(now)
+
+
+class Near:
+    """The server transactions of one half proxy."""
+
+    def __init__(self, half: Half) -> None:
+        self._half = half
+        self._by_key: dict[ServerKey, _Arrival] = {}
+        self._by_id: dict[int, _Arrival] = {}
+        self._invites: dict[tuple[bytes, bytes, int], _Arrival] = {}  # Call-ID, From tag, CSeq: for ACK to 2xx
+        self._held: list[_Arrival] = []
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def request(self, message: Message, flow: Flow, admission: Admit, now: float) -> None:
+        """A request that the face let in. Raises BadPacket for what cannot be a request of RFC 3261."""
+        if message.method == "ACK":
+            self._ack(message, flow, now)
+            return
+        key = server_key(message)
+        known = self._by_key.get(key)
+        if known is not None:
+            known.machine.receive_retransmission(now)
+            self._drain(known, now)
+            return
+        if message.method == "CANCEL":
+            self._cancel(message, flow, key, now)
+        else:
+            self._begin(message, flow, key, admission, now)
+
+    def _begin(self, message: Message, flow: Flow, key: ServerKey, admission: Admit, now: float) -> None:
+        """A new request: take it on, tell the sender so, and pass it over the wall."""
+        half = self._half
+        arrival = self._take_on(message, flow, key, now)
+        if arrival is None:
+            return
+        refusal = self._refusal(message, now)
+        if refusal is not None:
+            self._answer(arrival, refusal, now)
+            return
+        try:
+            if message.method == "INVITE":
+                self._respond(arrival, build_response(message, 100, "Trying"), 100, b"", now)
+                self._invites[message.call_id, message.from_tag, message.cseq[0]] = arrival
+            arrival.call = self._call_of(message, flow, now)
+            channels = half.hear(arrival.call, message, flow, now)
+        except CannotRelay as error:
+            self._answer(arrival, Answer(error.status, "Not Acceptable Here", error.warning), now)
+            return
+        except LedgerFull:
+            self._answer(arrival, Answer(503, "Service Unavailable", "no media port is free", 2), now)
+            return
+        arrival.crossed = self._facts(arrival, admission, channels, now)
+        self._cross(arrival, now)
+
+    def _take_on(self, message: Message, flow: Flow, key: ServerKey, now: float) -> _Arrival | None:
+        half = self._half
+        if len(self._by_id) >= MOST_TRANSACTIONS:
+            half.counters.bump("sip.dropped.too_many_transactions")
+            return None
+        natted = is_natted(message, flow)
+        remote = flow.remote if flow.reliable else reply_address(message.top_via, flow.remote, force_rport=natted)
+        machine = ServerTransaction(message.method == "INVITE", flow.reliable, now)
+        stamped = stamp_source(message, flow.remote)
+        answers = Flow(flow.transport, flow.local, remote, flow.connection)
+        arrival = _Arrival(half.handle(), key, stamped, answers, machine, None)
+        self._by_key[key] = arrival
+        self._by_id[arrival.id] = arrival
+        half.index.transactions[key] = half.number
+        return arrival
+
+    def _refusal(self, message: Message, now: float) -> Answer | None:
+        """Why a new request goes no further, by what every proxy checks (RFC 3261 section 16.3)."""
+        if message.max_forwards == 0:
+            return Answer(483, "Too Many Hops")
+        if message.all("proxy-require"):
+            return Answer(420, "Bad Extension")
+        initial = message.method in _DIALOG_FORMING and not message.to_tag
+        if initial and self._half.draining:
+            return Answer(503, "Service Unavailable", "this end is shutting down", RETRY_AFTER_S)
+        if message.method == "INVITE" and initial:
+            return self._half.policy.refuse_call(now)
+        return None
+
+    def _call_of(self, message: Message, flow: Flow, now: float) -> Call | None:
+        """The call that ``message`` belongs to or begins, with what it tells of its sender."""
+        half = self._half
+        if not message.to_tag:
+            if message.method not in _DIALOG_FORMING:
+                return None
+            call = Call(half.handle(), message.method, message.call_id, message.from_tag, True, now)
+            call.caller.route_set = tuple(value.text for value in message.values("record-route"))
+            if message.method == "INVITE":
+                call.media = half.new_media(call.handle)
+            half.open_call(call, outbound=not half.outside)
+        else:
+            found = half.calls.find(message)
+            if found is None:
+                return None
+            call = found
+        party = call.party(call.fork_of(message))
+        if party is not None and (message.method in _TARGET_REFRESH or not party.target):
+            _note_party(party, message, flow)
+        return call
+
+    def _facts(self, arrival: _Arrival, admission: Admit, channels: tuple[int, ...], now: float) -> RequestCrossed:
+        half, message = self._half, arrival.request
+        natted = is_natted(message, arrival.flow)
+        binding = half.binding_key(message, arrival.flow)
+        half.bindings.note(binding, arrival.flow, natted, now + 3600)
+        for value in message.values("contact"):
+            uri = _uri_of(value.text)
+            if uri is not None:
+                half.masks.remember(binding, uri.text)
+        return RequestCrossed(
+            transaction=arrival.id,
+            call=arrival.call.handle if arrival.call else 0,
+            raw=message.raw,
+            source=str(arrival.flow),
+            channels=channels,
+            routes=tuple(self._foreign_routes(message)),
+            target=admission.target,
+            purpose=admission.purpose,
+            binding=binding,
+            natted=natted,
+        )
+
+    def _foreign_routes(self, message: Message) -> list[bytes]:
+        """The Route values that are left when our own on top are taken off (D2)."""
+        routes = [value.text for value in message.values("route")]
+        while routes:
+            uri = _uri_of(routes[0])
+            if uri is None or not self._half.addresses.is_own(uri):
+                break
+            routes.pop(0)
+        return routes
+
+    def _cross(self, arrival: _Arrival, now: float) -> None:
+        """Over the wall, or wait a little for the link where nothing is lost by an answer of our own."""
+        half = self._half
+        assert arrival.crossed is not None
+        if half.link_up or arrival.request.to_tag:
+            half.crossings.append(arrival.crossed)
+            half.schedule(arrival)
+            return
+        if half.link_down_since is None or now - half.link_down_since > 2 * HOLD_S:
+            self._no_link(arrival, now)
+            return
+        arrival.held_until = now + HOLD_S
+        self._held.append(arrival)
+        half.schedule(arrival)
+
+    def _no_link(self, arrival: _Arrival, now: float) -> None:
+        self._answer(arrival, Answer(503, "Service Unavailable", "the tunnel is down", RETRY_AFTER_S), now)
+
+    def link_came_up(self) -> None:
+        """Requests that waited for the link go over it."""
+        held, self._held = self._held, []
+        for arrival in held:
+            arrival.held_until = None
+            if arrival.crossed is not None:
+                self._half.crossings.append(arrival.crossed)
+
+    # Hop-by-hop requests
+
+    def _ack(self, message: Message, flow: Flow, now: float) -> None:
+        """An ACK of a failure ends here; one of a 2xx goes on to the callee, once (RFC 3261 sections 17.1.1.3, 13.2.2.4)."""
+        half = self._half
+        failed = self._by_key.get(server_key(message))
+        if failed is not None and failed.machine.last_status >= 300:
+            failed.machine.receive_ack(now)
+            self._drain(failed, now)
+            return
+        arrival = self._invites.get((message.call_id, message.from_tag, message.cseq[0]))
+        if arrival is not None:
+            arrival.machine.acknowledged(message.to_tag)
+            half.schedule(arrival)
+            if message.to_tag in arrival.acked:
+                return
+            arrival.acked.add(message.to_tag)
+        call = half.calls.find(message)
+        if call is None:
+            half.counters.bump("sip.dropped.stray_ack")
+            return
+        try:
+            channels = half.hear(call, message, flow, now)
+        except (CannotRelay, LedgerFull):
+            half.counters.bump("sip.dropped.ack_without_media")
+            channels = ()
+        half.crossings.append(
+            RequestCrossed(
+                transaction=0,
+                call=call.handle,
+                raw=message.raw,
+                source=str(flow),
+                channels=channels,
+                routes=tuple(self._foreign_routes(message)),
+                binding=half.binding_key(message, flow),
+            )
+        )
+
+    def _cancel(self, message: Message, flow: Flow, key: ServerKey, now: float) -> None:
+        """Answered here at once; what it cancels is cancelled beyond the wall by the far end (RFC 3261 section 9.2)."""
+        arrival = self._take_on(message, flow, key, now)
+        if arrival is None:
+            return
+        invite = self._by_key.get(cancelled_key(message))
+        if invite is None:
+            self._answer(arrival, Answer(481, "Call/Transaction Does Not Exist"), now)
+            return
+        self._answer(arrival, Answer(200, "OK"), now)
+        if invite.machine.last_status >= 200:
+            return
+        if invite in self._held:
+            self._held.remove(invite)
+            invite.held_until = None
+            self._answer(invite, Answer(487, "Request Terminated"), now)
+            return
+        self._half.crossings.append(CancelCrossed(invite.id, tuple(message.lines("reason"))))
+
+    # What comes back over the wall
+
+    def wall_response(self, crossed: ResponseCrossed, now: float) -> None:
+        """The answer to a request of this face, as the other side gave it."""
+        half = self._half
+        arrival = self._by_id.get(crossed.transaction)
+        if arrival is None:
+            half.counters.bump("sip.dropped.late_response")
+            return
+        response = parse_untrusted(crossed.raw)
+        call, request = arrival.call, arrival.request
+        if call is not None:
+            call.dialog(response.to_tag if request.from_tag == call.caller_tag else request.from_tag)
+            half.calls.index(call)
+        try:
+            body = half.speak(call, response, crossed.channels, now)
+        except (CannotRelay, LedgerFull) as error:
+            half.counters.bump("sip.answers_without_media")
+            self._answer(arrival, Answer(500, "Server Internal Error", str(error)), now)
+            return
+        flow = arrival.flow
+        raw = half.rewriter.response(
+            response,
+            vias=request.lines("via"),
+            record_routes=self._record_routes(request, response, flow),
+            at=flow.local,
+            transport=flow.transport,
+            binding=crossed.binding,
+            natted=crossed.natted,
+            body=body,
+            now=now,
+        )
+        self._follow(arrival, response, now)
+        rseq = response.header("rseq")
+        reliable = int(rseq.value) if rseq is not None and rseq.value.isdigit() and response.status < 200 else 0
+        self._respond(arrival, raw, response.status, response.to_tag, now, reliable)
+
+    def wall_failed(self, failed: Failed, now: float) -> None:
+        """The far end could not send the request on: it says what we answer."""
+        arrival = self._by_id.get(failed.transaction)
+        if arrival is not None:
+            self._answer(arrival, Answer(failed.status, failed.reason, failed.warning, failed.retry_after_s), now)
+
+    def _record_routes(self, request: Message, response: Message, flow: Flow) -> list[bytes]:
+        """The Record-Route set that the sender is to see: its own side's, ours on top (RFC 3261 section 16.7, D3)."""
+        if request.method not in RECORD_ROUTED or not 100 < response.status < 300:
+            return []
+        own = own_record_route(flow.local, flow.transport)
+        return [b"Record-Route: " + own, *request.lines("record-route")]
+
+    def _follow(self, arrival: _Arrival, response: Message, now: float) -> None:
+        """What a response means for its call and for the sender's registration."""
+        half, call, method = self._half, arrival.call, arrival.request.method
+        if method == "REGISTER" and 200 <= response.status < 300:
+            self._registered(arrival, response, now)
+        if call is None or response.status < 200:
+            return
+        if method == "PRACK":
+            return
+        if method == "INVITE":
+            fork = call.fork_of(response)
+            if response.status < 300:
+                half.answer_call(call, fork, now)
+            elif arrival.request.to_tag:
+                if call.media is not None:
+                    call.media.roll_back(fork, now)
+            else:
+                half.end_call(call, now, linger_s=AFTER_FAILURE_S, status=response.status)
+        elif method == "BYE" and response.status not in _BYE_GOES_ON:
+            half.end_call(call, now, linger_s=AFTER_BYE_S)
+        elif method == "UPDATE" and response.status >= 300 and call.media is not None:
+            call.media.roll_back(call.fork_of(response), now)
+        elif method == "SUBSCRIBE" and not arrival.request.to_tag and response.status >= 300:
+            half.end_call(call, now, linger_s=0.0, status=response.status)
+
+    def _registered(self, arrival: _Arrival, response: Message, now: float) -> None:
+        """A registrar accepted a REGISTER of this face: its sender stays reachable as long as that lasts (F2)."""
+        half = self._half
+        key = half.binding_key(arrival.request, arrival.flow)
+        granted_s = _granted_expires_s(arrival.request, response)
+        if granted_s == 0:
+            half.bindings.forget(key)
+            return
+        natted = is_natted(arrival.request, arrival.flow)
+        binding = half.bindings.note(key, arrival.flow, natted, now + granted_s + 32)
+        binding.registered = True
+
+    # Answers
+
+    def _answer(self, arrival: _Arrival, answer: Answer, now: float) -> None:
+        """A final response of our own making."""
+        half = self._half
+        extra = []
+        if answer.warning:
+            quoted = answer.warning.replace("\\", " ").replace('"', "'").encode("utf-8", "replace")
+            extra.append(b'Warning: 399 wallpass "%s"' % quoted)
+        if answer.retry_after_s:
+            extra.append(b"Retry-After: %d" % answer.retry_after_s)
+        if answer.status == 420:
+            extra += [b"Unsupported: " + h.value for h in arrival.request.all("proxy-require")]
+        tag = arrival.request.to_tag or half.entropy(5).hex().encode("ascii")
+        raw = build_response(arrival.request, answer.status, answer.reason, tag, extra)
+        if answer.status >= 300:
+            half.counters.bump(f"sip.answered.{answer.status}")
+        if arrival.call is not None and arrival.request.method == "INVITE" and not arrival.request.to_tag:
+            half.end_call(arrival.call, now, linger_s=AFTER_FAILURE_S, status=answer.status)
+        self._respond(arrival, raw, answer.status, tag, now)
+
+    def _respond(self, arrival: _Arrival, raw: bytes, status: int, tag: bytes, now: float, rseq: int = 0) -> None:
+        arrival.machine.respond(raw, status, tag, now, rseq)
+        self._drain(arrival, now)
+
+    def tick(self, arrival: _Arrival, now: float) -> None:
+        """A timer of ``arrival`` is due."""
+        if arrival.held_until is not None and arrival.held_until <= now:
+            arrival.held_until = None
+            self._held.remove(arrival)
+            self._no_link(arrival, now)
+        arrival.tick(now)
+        self._drain(arrival, now)
+
+    def owns(self, timed: object) -> bool:
+        return isinstance(timed, _Arrival)
+
+    def _drain(self, arrival: _Arrival, now: float) -> None:
+        half = self._half
+        for event in arrival.machine.events():
+            if isinstance(event, Terminated):
+                self._forget(arrival)
+            elif isinstance(event, GaveUpWaitingForAck):
+                half.counters.bump("sip.never_acknowledged")
+        for data in arrival.machine.outgoing():
+            half.emissions.append(Emission(data, arrival.flow))
+        half.schedule(arrival)
+
+    def _forget(self, arrival: _Arrival) -> None:
+        half, request = self._half, arrival.request
+        self._by_key.pop(arrival.key, None)
+        self._by_id.pop(arrival.id, None)
+        half.index.transactions.pop(arrival.key, None)
+        key = request.call_id, request.from_tag, request.cseq[0]
+        if self._invites.get(key) is arrival:
+            del self._invites[key]
+
+
+def _note_party(party: Party, message: Message, flow: Flow) -> None:
+    """Keep how the sender of ``message`` is reached: its Contact, and its flow where only that leads back."""
+    uri = contact_uri(message)
+    if uri is not None:
+        party.target = uri.text
+    party.natted = is_natted(message, flow)
+    party.flow = flow if party.natted or flow.reliable else None
+
+
+def _uri_of(value: bytes) -> SipUri | None:
+    try:
+        uri = NameAddr.parse_untrusted(value).uri
+    except BadPacket:
+        return None
+    return uri if isinstance(uri, SipUri) else None
+
+
+def _granted_expires_s(request: Message, response: Message) -> int:
+    """How long the registrar keeps the sender's Contacts: the largest value of its answer (RFC 3261 section 10.2.1.1)."""
+    wanted = {uri.text for value in request.values("contact") if (uri := _uri_of(value.text)) is not None}
+    header = response.header("expires")
+    default = int(header.value) if header is not None and header.value.isdigit() else 3600
+    if request.header("expires") is not None and request.header("expires").value == b"0":
+        return 0
+    granted = []
+    for value in response.values("contact"):
+        try:
+            expires = NameAddr.parse_untrusted(value.text).param("expires")
+        except BadPacket:
+            continue
+        granted.append(int(expires) if expires is not None and expires.isdigit() else default)
+    if not wanted or not granted:
+        return default if wanted else 0
+    return min(max(granted), 86_400)
