@@ -15,27 +15,9 @@ from enum import Enum
 
 from tunnel.counters import Counters
 from tunnel.errors import BadPacket
-from tunnel.link import control
-from tunnel.link.events import (
-    PeerDraining,
-    PeerRefused,
-    RenewalReceived,
-    RenewRequested,
-    SessionDown,
-    SessionEvent,
-    SessionExpired,
-    SessionUp,
-    SignalReceived,
-)
-from tunnel.link.frames import (
-    ACKNOWLEDGE_ROOM_BYTES,
-    CLOCK,
-    HEADER,
-    LINK,
-    MAX_RECORD_BYTES,
-    SIGNAL,
-    frame,
-)
+from tunnel.link import control, events
+from tunnel.link.events import SessionEvent
+from tunnel.link.frames import ACKNOWLEDGE_ROOM_BYTES, CLOCK, HEADER, LINK, MAX_RECORD_BYTES, SIGNAL, frame
 from tunnel.link.inbox import Inbox
 from tunnel.link.keepalive import Keepalive
 from tunnel.link.outbox import Outbox
@@ -144,7 +126,7 @@ class Session:
         if was_up:
             self._grace_end = now + GRACE_S
             self.down_since = now
-            self._events.append(SessionDown(reason))
+            self._events.append(events.SessionDown(reason))
         if self.state is State.AWAY:
             self._timers[Timer.GRACE] = self._grace_end
 
@@ -295,7 +277,7 @@ class Session:
         if message.is_control:
             self._hear_reliable(control.parse_reliable_untrusted(message.payload))
         else:
-            self._events.append(SignalReceived(message.payload))
+            self._events.append(events.SignalReceived(message.payload))
         return True
 
     def _hear_link(self, message: control.LinkMessage, now: float) -> None:
@@ -305,7 +287,7 @@ class Session:
             case control.Welcome() if self._role is Role.AGENT:
                 self._welcome(message, now)
             case control.Refusal(reason):
-                self._events.append(PeerRefused(reason))
+                self._events.append(events.PeerRefused(reason))
                 self._end(reason)
             case control.Bye():
                 self._end("the other end said goodbye")
@@ -326,11 +308,11 @@ class Session:
     def _hear_reliable(self, message: control.ReliableMessage) -> None:
         match message:
             case control.Drain(retry_after_s):
-                self._events.append(PeerDraining(retry_after_s))
+                self._events.append(events.PeerDraining(retry_after_s))
             case control.Renew(csr):
-                self._events.append(RenewRequested(csr))
+                self._events.append(events.RenewRequested(csr))
             case control.Renewed(chain):
-                self._events.append(RenewalReceived(chain))
+                self._events.append(events.RenewalReceived(chain))
 
     # --- greeting ----------------------------------------------------------------------------------------------------
 
@@ -369,7 +351,7 @@ class Session:
         self.keepalive.start(now)
         self._inbox.open()
         self._arm_keepalive()
-        self._events.append(SessionUp(resumed, self.greeting))
+        self._events.append(events.SessionUp(resumed, self.greeting))
 
     # --- endings -----------------------------------------------------------------------------------------------------
 
@@ -384,7 +366,7 @@ class Session:
         self._happen(Happening.ENDED)
         self._timers.clear()
         if was_up:
-            self._events.append(SessionDown(reason))
+            self._events.append(events.SessionDown(reason))
         if was_live:
             self._expire(reason)
         self._rest = b""
@@ -395,7 +377,7 @@ class Session:
 
     def _expire(self, reason: str) -> None:
         """Forget the session."""
-        self._events.append(SessionExpired(reason, self._reliable.unacknowledged_messages))
+        self._events.append(events.SessionExpired(reason, self._reliable.unacknowledged_messages))
         self._counters.bump("link.expired")
         self._reliable = Reliable()
         self._outbox.clear_media()

@@ -18,7 +18,7 @@ carries the same stream on. A remote that was learnt by (b) or (c) gives way to 
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeAlias
@@ -27,7 +27,7 @@ from tunnel.address import Address
 from tunnel.errors import BadPacket
 from tunnel.media.rtp import is_rtcp, peek_rtcp_ssrc_untrusted, peek_rtp_untrusted, sequence_step
 
-__all__ = ["Allowance", "Continuity", "Decision", "Drop", "Forward", "Latch", "Latched", "Reason", "Remote"]
+__all__ = ["Allowance", "Continuity", "Decision", "Drop", "Forward", "Heard", "Latch", "Latched", "Reason"]
 
 # --- numbers of the rules (L4-L6, L9) ------------------------------------------------------------------------------
 _RTP_PACKETS, _OTHER_PACKETS = 5, 3
@@ -81,8 +81,8 @@ _FORWARD = Forward()
 _DROP = {reason: Drop(reason) for reason in Reason}
 
 
-class Remote(Protocol):
-    """What was counted of the packets that came from the remote directly, past the latch."""
+class Heard(Protocol):
+    """What was counted of the stream's packets, those included that went past the latch."""
 
     @property
     def packets(self) -> int: ...
@@ -103,10 +103,9 @@ class Latch:
     """``target`` is the party's usable SDP address or None, ``sip_source`` the IP its SIP messages come from."""
 
     __slots__ = (
+        "_believed",
         "_candidates",
         "_continuity",
-        "_last",
-        "_ports_of",
         "_quiet_since",
         "_seen",
         "_sip_source",
@@ -124,10 +123,9 @@ class Latch:
         self.dropped: Counter[Reason] = Counter()
         self._sip_source = sip_source
         self._continuity = continuity
-        self._ports_of = target.host if target is not None else ""  # the host whose every port is believed at once
+        self._believed = _hosts(target)  # hosts whose every port is believed at once
         self._candidates: dict[Address, _Candidate] = {}
-        self._last = b""  # the latest packet that the latch itself let pass
-        self._seen = -1  # packets of the remote, when it was last asked whether it is silent
+        self._seen = -1  # packets heard, when it was last asked whether the remote is silent
         self._quiet_since = 0.0
         self._stale: Address | None = None
         self._stale_left = 0
@@ -142,7 +140,7 @@ class Latch:
             return
         self._candidates.clear()
         self.target = target
-        self._ports_of = target.host if target is not None else ""
+        self._believed = _hosts(target)
         if self.remote is not None and self.remote != target:
             self._stale, self._stale_left, self._stale_until = self.remote, _STALE_PACKETS, now + _STALE_S
             self.remote = None
@@ -151,28 +149,25 @@ class Latch:
 
     def vouch(self, host: str) -> None:
         """The other component of the stream was confirmed at ``host``: its ports are as good as the SDP host's."""
-        if self.remote is None and self.target is None:
-            self._ports_of = host
+        self._believed.add(host)
 
-    def receive(self, source: Address, packet: bytes, remote: Remote | None, now: float) -> Decision:
-        """Judge a packet. ``remote`` tells of the packets that bypass the latch, None when there are none."""
-        decision = self._judge(source, packet, remote, now)
+    def receive(self, source: Address, packet: bytes, heard: Heard, now: float) -> Decision:
+        """Judge a packet; ``heard`` does not count it yet, and has to if it is not dropped."""
+        decision = self._judge(source, packet, heard, now)
         if isinstance(decision, Drop):
             self.dropped[decision.reason] += 1
-        else:
-            self._last = packet
         return decision
 
-    def _judge(self, source: Address, packet: bytes, remote: Remote | None, now: float) -> Decision:
+    def _judge(self, source: Address, packet: bytes, heard: Heard, now: float) -> Decision:
         if source == self.remote:
             return _FORWARD
         if source == self.target:
             return self._confirm(source)
+        if self.remote is not None:
+            return self._judge_other(source, packet, heard, now)
         if source == self._stale and self._is_stale(now):
             return _DROP[Reason.STALE_SOURCE]
-        if self.remote is not None:
-            return self._judge_other(source, packet, remote, now)
-        if source.host == self._ports_of:
+        if source.host in self._believed:
             return self._confirm(source)
         if source.host == self._sip_source:
             return self._try(source, packet)
@@ -181,33 +176,31 @@ class Latch:
     def _confirm(self, source: Address) -> Decision:
         self.remote = source
         self._candidates.clear()
-        self._seen = -1
         if source == self._stale:
             self._stale = None
         return Latched(source)
 
     def _is_stale(self, now: float) -> bool:
         """A stray packet of the old source must not win; a party that really stayed there may, in the end (T1)."""
-        if self.remote is None and now >= self._stale_until and self._stale_left <= 0:
+        if now >= self._stale_until and self._stale_left <= 0:
             return False
         self._stale_left -= 1
         return True
 
-    def _judge_other(self, source: Address, packet: bytes, remote: Remote | None, now: float) -> Decision:
+    def _judge_other(self, source: Address, packet: bytes, heard: Heard, now: float) -> Decision:
         """A packet from elsewhere while the remote is confirmed (L5 ii)."""
         assert self.remote is not None
+        refusal = _DROP[Reason.STALE_SOURCE if source == self._stale else Reason.FOREIGN]
         if source.host != self.remote.host:
-            return _DROP[Reason.FOREIGN]
-        last = (remote.last if remote is not None else b"") or self._last
-        if not self._is_silent(remote, now) or not self._carries_on(last, packet, _SEQUENCE_WINDOW):
-            return _DROP[Reason.FOREIGN]
+            return refusal
+        if not self._is_silent(heard, now) or not self._carries_on(heard.last, packet, _SEQUENCE_WINDOW):
+            return refusal
         return self._confirm(source) if self._continuity is not Continuity.NONE else self._try(source, packet)
 
-    def _is_silent(self, remote: Remote | None, now: float) -> bool:
+    def _is_silent(self, heard: Heard, now: float) -> bool:
         """Asked only when somebody else speaks, so the relay need not time every packet."""
-        packets = remote.packets if remote is not None else 0
-        if packets != self._seen:
-            self._seen, self._quiet_since = packets, now
+        if heard.packets != self._seen:
+            self._seen, self._quiet_since = heard.packets, now
         return now - self._quiet_since >= _SILENCE_S
 
     def _try(self, source: Address, packet: bytes) -> Decision:
@@ -233,10 +226,17 @@ class Latch:
         try:
             if self._continuity is Continuity.RTCP:
                 return peek_rtcp_ssrc_untrusted(before) == peek_rtcp_ssrc_untrusted(packet)
-            old, new = peek_rtp_untrusted(before), peek_rtp_untrusted(packet)
+            new = peek_rtp_untrusted(packet)
+            if is_rtcp(before):  # multiplexed, and it happened to be the last of the old port
+                return peek_rtcp_ssrc_untrusted(before) == new.ssrc
+            old = peek_rtp_untrusted(before)
         except BadPacket:
             return False
         return old.ssrc == new.ssrc and 0 < sequence_step(old.sequence, new.sequence) <= window
+
+
+def _hosts(target: Address | None) -> set[str]:
+    return set() if target is None else {target.host}
 
 
 class Allowance:

@@ -1,7 +1,7 @@
 """Which port pairs of a face are held, resting or free (3-#13, T12, T13).
 
-A pair goes round: free -> held (``take``) -> resting (``release``, ``bind_failed``) -> free. Every pair is in exactly one
-of the three places. The free ones are handed out first in, first out, so that a port rests as long as the range allows.
+A pair goes round: free -> held (``take``) -> resting (``release``, ``bind_failed``) -> free. Every pair is in exactly
+one of the three places. The free ones are handed out first in, first out: a port rests as long as the range allows.
 """
 
 from __future__ import annotations

@@ -197,10 +197,12 @@ class CallMedia:
 
     def drop_fork(self, fork: bytes, linger_s: float, now: float) -> None:
         """End one dialog of the call (199, BYE to one of several); what it shares with others stays."""
-        branch = self._branches.pop(fork, None)
         self._settled.discard(fork)
-        for stream in branch.streams if branch is not None else ():
-            stream.untie(self._plane, now)
+        branch = self._branches.pop(fork, None)
+        if branch is None:
+            return
+        self._untie(branch, now)
+        for stream in branch.streams:
             self._channels.free(stream.channel)
             if stream.lease is not None:
                 self._let_go(stream.lease, linger_s, now)
@@ -268,9 +270,10 @@ class CallMedia:
             for lease in taken:
                 self._plane.release(lease.id, 0.0, now)
             raise
+        if any(stream.lease is not None for stream in needy):
+            self._untie(branch, now)
         for stream, lease in zip(needy, taken, strict=True):
             if stream.lease is not None:
-                stream.untie(self._plane, now)
                 self._let_go(stream.lease, LOSER_LINGER_S, now)
             stream.lease = lease
             self._holders[lease] = 1
@@ -302,6 +305,10 @@ class CallMedia:
         heard = (stream.offers.get(Side.HEARD) or stream.terms.heard for stream in branch.streams)
         said = (party.is_ipv6 for party in heard if party is not None and party.is_ipv6 is not None)
         return self._rules.family(next(said, None))
+
+    def _untie(self, branch: _Branch, now: float) -> None:
+        for stream in branch.streams:
+            stream.untie(self._plane, now)
 
     def _reconcile(self, branch: _Branch, now: float) -> None:
         for stream in branch.streams:

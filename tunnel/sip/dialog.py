@@ -15,11 +15,6 @@ from tunnel.sip.message import Message
 
 __all__ = ["Call", "CallTable", "Dialog", "DialogKey", "Party"]
 
-# Our numbers. How long a call's memory outlives it: a retransmitted BYE or a late 2xx must still find its way (64 * T1).
-LINGER_S = 32.0
-# A subscription without an Expires of its own (RFC 6665 section 4.1.2.1 leaves it to the package; most use an hour).
-SUBSCRIPTION_S = 3600.0
-
 DialogKey = tuple[bytes, bytes, bytes]  # Call-ID, tag of the party on this face, tag of the party beyond the wall
 
 
@@ -57,7 +52,6 @@ class Call:
     media: CallMedia | None = None
     answered_at: float | None = None
     ended: bool = False
-    counted: bool = True
     expires_at: float | None = None
 
     def fork_of(self, message: Message) -> bytes:

@@ -144,11 +144,14 @@ def find_param(params: Iterable[Param], name: str) -> Param | None:
 
 
 def host_text_untrusted(raw: bytes) -> str:
-    """A host as it stands in a URI or Via: lower case, an IPv6 literal checked and without its brackets."""
+    """A host as it stands in a URI or Via: lower case, an IPv6 literal checked and without its brackets.
+
+    Three colons are read as two: the grammar of RFC 3261 demanded them before an IPv4 part (RFC 5118 section 4.10).
+    """
     text = raw.decode("latin-1").lower()
     if not text.startswith("["):
         return text
-    host = text[1:-1]
+    host = text[1:-1].replace(":::", "::")
     try:
         ipaddress.IPv6Address(host)
     except ValueError:

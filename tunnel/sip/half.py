@@ -11,11 +11,13 @@ import heapq
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from tunnel.address import Address
 from tunnel.counters import Counters
 from tunnel.errors import BadPacket
+from tunnel.media.body import SipBody
+from tunnel.media.exchange import Carriage, carriage_of
 from tunnel.media.offer_answer import CallMedia
 from tunnel.sip.bindings import Bindings
 from tunnel.sip.contacts import BINDING_BYTES, ContactMasks, is_unreachable
@@ -30,6 +32,9 @@ from tunnel.sip.uri import SipUri
 from tunnel.sip.wall import WallMessage
 
 __all__ = [
+    "AFTER_BYE_S",
+    "AFTER_FAILURE_S",
+    "BYE_GOES_ON",
     "CallAnswered",
     "CallClosed",
     "CallOpened",
@@ -40,7 +45,24 @@ __all__ = [
     "Lookup",
     "RelayEvent",
     "contact_uri",
+    "is_natted",
+    "sip_uri",
+    "uri_of_value",
 ]
+
+# Our numbers. How long media leases outlive a call: late packets after BYE, hardly anything after a failure (I6).
+AFTER_BYE_S = 5.0
+AFTER_FAILURE_S = 2.0
+# How long late messages of an ended call still find their way (64 * T1 of RFC 3261 section 17.1.1.1).
+LATE_S = 32.0
+# A subscription that does not say how long it lasts (most event packages default to an hour or less).
+SUBSCRIPTION_S = 3600.0
+
+# Answers to BYE after which the party will send another BYE rather than give up.
+BYE_GOES_ON = frozenset({401, 407, 491, 494})
+
+
+_Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,19 +235,22 @@ class Half:
         """SDP of this face's party arrived in ``message``: the channel of each m-line. Raises CannotRelay, LedgerFull."""
         if call is None or call.media is None or not message.body:
             return ()
-        return call.media.hear(call.fork_of(message), message, flow.remote.host, now)
+        return call.media.hear(call.fork_of(message), _body(message), flow.remote.host, now, _carriage(message))
 
     def speak(self, call: Call | None, message: Message, channels: tuple[int, ...], now: float) -> bytes | None:
         """SDP of the other side is about to leave in ``message``: the body with this face's leases in it, None where
         nothing changes. Raises CannotRelay, LedgerFull."""
         if call is None or call.media is None or not message.body:
             return None
-        return call.media.speak(call.fork_of(message), message, channels, now)
+        return call.media.speak(call.fork_of(message), _body(message), channels, now, _carriage(message))
 
     # Calls
 
     def open_call(self, call: Call, outbound: bool) -> None:
         self.calls.add(call)
+        if call.method != "INVITE":
+            call.expires_at = call.opened_at + SUBSCRIPTION_S + LATE_S
+            return
         self.counters.bump("sip.calls_opened")
         self.events.append(CallOpened(call.handle, call.call_id, outbound))
 
@@ -248,23 +273,68 @@ class Half:
         if call.media is not None:
             call.media.close(linger_s, now)
             call.media = None
+        if call.method != "INVITE":
+            return
         seconds = now - call.answered_at if call.answered_at is not None else 0.0
         self.events.append(CallClosed(call.handle, status, seconds))
 
+    def touch_call(self, call: Call, message: Message, now: float) -> None:
+        """A subscription was refreshed: it lives as long as that says."""
+        if call.method == "INVITE" or call.ended:
+            return
+        header = message.header("expires")
+        lasts_s = float(header.value) if header is not None and header.value.isdigit() else SUBSCRIPTION_S
+        call.expires_at = now + min(lasts_s, 86_400.0) + LATE_S
 
-# Our number: how long late messages of an ended call still find their way (64 * T1 of RFC 3261 section 17.1.1.1).
-LATE_S = 32.0
+    def close_call(self, call: Call, now: float) -> None:
+        """Forget a call altogether."""
+        self.end_call(call, now, linger_s=0.0)
+        self.calls.remove(call)
+
+    def forget_everything(self) -> None:
+        """The session is over: nothing on the face may lead here any more."""
+        _drop_all(self.index.transactions, self.number)
+        _drop_all(self.index.branches, self.number)
+        _drop_all(self.index.dialogs, self.number)
+        for registered in self.index.registrars.values():
+            registered.pop(self.number, None)
+
+
+def _drop_all(table: dict[_Key, int], number: int) -> None:
+    for key in [key for key, owner in table.items() if owner == number]:
+        del table[key]
+
+
+def _body(message: Message) -> SipBody:
+    kind, encoding = message.header("content-type"), message.header("content-encoding")
+    return SipBody(message.body, kind.value if kind else b"", encoding.value if encoding else b"")
+
+
+def _carriage(message: Message) -> Carriage:
+    return carriage_of(message.method, message.status, message.header("rseq") is not None)
 
 
 def contact_uri(message: Message) -> SipUri | None:
     """The URI of the first Contact, None where there is none that can be read."""
-    for value in message.values("contact"):
-        try:
-            uri = NameAddr.parse_untrusted(value.text).uri
-        except BadPacket:
-            return None
-        return uri if isinstance(uri, SipUri) else None
-    return None
+    values = message.values("contact")
+    return uri_of_value(values[0].text) if values else None
+
+
+def uri_of_value(value: bytes) -> SipUri | None:
+    """The SIP URI in a name-addr or addr-spec value; None where there is none that can be read."""
+    try:
+        uri = NameAddr.parse_untrusted(value).uri
+    except BadPacket:
+        return None
+    return uri if isinstance(uri, SipUri) else None
+
+
+def sip_uri(text: bytes) -> SipUri | None:
+    """The SIP URI ``text``; None where it is none."""
+    try:
+        return SipUri.parse_untrusted(text)
+    except BadPacket:
+        return None
 
 
 def is_natted(message: Message, flow: Flow) -> bool:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from tunnel.errors import BadPacket
 from tunnel.sip.grammar import TOKEN, canonical_name_untrusted, split_list_untrusted, unfolded
-from tunnel.sip.name_addr import tag_untrusted
+from tunnel.sip.name_addr import tag_untrusted, uri_untrusted
+from tunnel.sip.uri import SipUri
 from tunnel.sip.via import Via
 
 __all__ = [
@@ -87,12 +88,14 @@ class Message:
         "status",
         "to_tag",
         "top_via",
+        "uri",
     )
 
     raw: bytes  # the whole message, without CRLFs before it and bytes behind its body
     is_request: bool
     method: str  # "" for a response
     request_uri: bytes  # b"" for a response
+    uri: SipUri | None  # the Request-URI, None for a response and for another scheme
     status: int  # 0 for a request
     reason: bytes
     headers: tuple[Header, ...]
@@ -183,13 +186,15 @@ def _read_start_line(message: Message, line: bytes) -> None:
         message.is_request = True
         message.method = match[1].decode("ascii")
         message.request_uri, version = match[2], match[3]
+        uri = uri_untrusted(match[2])
+        message.uri = uri if isinstance(uri, SipUri) else None
         message.status, message.reason = 0, b""
     else:
         match = _STATUS_LINE.fullmatch(line)
         if not match:
             raise BadPacket(f"{line[:60]!r} is no start line")
         message.is_request = False
-        message.method, message.request_uri = "", b""
+        message.method, message.request_uri, message.uri = "", b"", None
         version, code = match[1], match[2]
         message.reason = match[3] or b""
         if len(code) != 3 or not b"100" <= code <= b"699":

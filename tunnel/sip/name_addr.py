@@ -9,7 +9,7 @@ from tunnel.errors import BadPacket
 from tunnel.sip.grammar import QUOTED, Param, find_param, params_untrusted
 from tunnel.sip.uri import SipUri
 
-__all__ = ["NameAddr", "tag_untrusted"]
+__all__ = ["NameAddr", "tag_untrusted", "uri_untrusted"]
 
 _BEFORE_BRACKET = re.compile(rb'(?:[^"<]++|' + QUOTED + rb")*+", re.DOTALL)
 _ONLY_TAG = re.compile(rb"[ \t]*+;[ \t]*+tag[ \t]*+=[ \t]*+([^ \t;,\"<>=]++)[ \t]*+", re.IGNORECASE)
@@ -45,7 +45,7 @@ class NameAddr:
         return cls(
             text=value,
             display=value[: max(bracket, 0)].strip(b" \t"),
-            uri=_uri_untrusted(uri_text),
+            uri=uri_untrusted(uri_text),
             uri_start=start,
             uri_end=end,
             bracketed=bracket >= 0,
@@ -100,6 +100,14 @@ def tag_untrusted(value: bytes) -> bytes:
     return b"" if tag is None else tag.value or b""
 
 
+def uri_untrusted(text: bytes) -> SipUri | bytes:
+    """A SIP URI read, one of another scheme as it is. Raises BadPacket for what is no URI at all."""
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        raise BadPacket(f"{text[:60]!r} is no URI")
+    return SipUri.parse_untrusted(text) if scheme[0].lower() in (b"sip:", b"sips:") else text
+
+
 def _locate_uri(value: bytes) -> tuple[int, int, int, int]:
     """Where the opening bracket is (-1: none), start and end of the URI, and where the header's parameters begin."""
     match = _BEFORE_BRACKET.match(value)
@@ -117,10 +125,3 @@ def _locate_uri(value: bytes) -> tuple[int, int, int, int]:
     inside = value[bracket + 1 : close]
     start = bracket + 1 + len(inside) - len(inside.lstrip(b" \t"))
     return bracket, start, start + len(inside.strip(b" \t")), close + 1
-
-
-def _uri_untrusted(text: bytes) -> SipUri | bytes:
-    scheme = _SCHEME.match(text)
-    if scheme is None:
-        raise BadPacket(f"{text[:60]!r} is no URI")
-    return SipUri.parse_untrusted(text) if scheme[0].lower() in (b"sip:", b"sips:") else text

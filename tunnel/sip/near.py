@@ -1,7 +1,7 @@
 """The near role: requests that arrive on this face, until their answers have come back over the wall.
 
-    request -> server transaction -> facts (call, flow, SDP heard) -> over the wall
-    wall    -> Via stack and route set restored, SDP spoken, Contacts shown -> server transaction -> sender
+request -> server transaction -> facts (call, flow, SDP heard) -> over the wall
+wall    -> Via stack and route set restored, SDP spoken, Contacts shown -> server transaction -> sender
 """
 
 from __future__ import annotations
@@ -9,11 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tunnel.errors import BadPacket
+from tunnel.media.exchange import Side
 from tunnel.media.plane import CannotRelay, LedgerFull
 from tunnel.sip.dialog import Call, Party
 from tunnel.sip.edit import stamp_source
 from tunnel.sip.flow import Flow
-from tunnel.sip.half import Emission, Half, contact_uri, is_natted
+from tunnel.sip.half import (
+    AFTER_BYE_S,
+    AFTER_FAILURE_S,
+    BYE_GOES_ON,
+    Emission,
+    Half,
+    Timed,
+    contact_uri,
+    is_natted,
+    uri_of_value,
+)
 from tunnel.sip.message import Message, parse_untrusted
 from tunnel.sip.name_addr import NameAddr
 from tunnel.sip.policy import Admit, Answer
@@ -22,7 +33,6 @@ from tunnel.sip.rewrite import RECORD_ROUTED, own_record_route
 from tunnel.sip.server_transaction import ServerTransaction
 from tunnel.sip.transaction_events import GaveUpWaitingForAck, Terminated
 from tunnel.sip.transaction_key import ServerKey, cancelled_key, server_key
-from tunnel.sip.uri import SipUri
 from tunnel.sip.via import reply_address
 from tunnel.sip.wall import CancelCrossed, Failed, RequestCrossed, ResponseCrossed
 
@@ -33,14 +43,9 @@ MOST_TRANSACTIONS = 20_000
 # A new request waits this long for a link that just went down (SIP-RULES K), then gets 503 with this Retry-After.
 HOLD_S = 2.0
 RETRY_AFTER_S = 5
-# How long media leases outlive a call: late packets after BYE, hardly anything after a failure (I6).
-AFTER_BYE_S = 5.0
-AFTER_FAILURE_S = 2.0
 
 _DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 _TARGET_REFRESH = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER"})
-# Answers to BYE after which the caller will send another BYE rather than give up.
-_BYE_GOES_ON = frozenset({401, 407, 491, 494})
 
 
 @dataclass(slots=True, eq=False)
@@ -116,6 +121,8 @@ class Near:
         except LedgerFull:
             self._answer(arrival, Answer(503, "Service Unavailable", "no media port is free", 2), now)
             return
+        if message.method == "PRACK":
+            self._pracked(message, now)
         arrival.crossed = self._facts(arrival, admission, channels, now)
         self._cross(arrival, now)
 
@@ -165,6 +172,7 @@ class Near:
                 return None
             call = found
         party = call.party(call.fork_of(message))
+        half.touch_call(call, message, now)
         if party is not None and (message.method in _TARGET_REFRESH or not party.target):
             _note_party(party, message, flow)
         return call
@@ -175,7 +183,7 @@ class Near:
         binding = half.binding_key(message, arrival.flow)
         half.bindings.note(binding, arrival.flow, natted, now + 3600)
         for value in message.values("contact"):
-            uri = _uri_of(value.text)
+            uri = uri_of_value(value.text)
             if uri is not None:
                 half.masks.remember(binding, uri.text)
         return RequestCrossed(
@@ -195,7 +203,7 @@ class Near:
         """The Route values that are left when our own on top are taken off (D2)."""
         routes = [value.text for value in message.values("route")]
         while routes:
-            uri = _uri_of(routes[0])
+            uri = uri_of_value(routes[0])
             if uri is None or not self._half.addresses.is_own(uri):
                 break
             routes.pop(0)
@@ -265,6 +273,17 @@ class Near:
             )
         )
 
+    def _pracked(self, message: Message, now: float) -> None:
+        """The reliable provisional response that this PRACK names need not be repeated any more (RFC 3262 section 3)."""
+        rack = message.header("rack")
+        fields = rack.value.split() if rack is not None else []
+        if len(fields) != 3 or not (fields[0].isdigit() and fields[1].isdigit()):
+            return
+        invite = self._invites.get((message.call_id, message.from_tag, int(fields[1])))
+        if invite is not None:
+            invite.machine.pracked(message.to_tag, int(fields[0]))
+            self._half.schedule(invite)
+
     def _cancel(self, message: Message, flow: Flow, key: ServerKey, now: float) -> None:
         """Answered here at once; what it cancels is cancelled beyond the wall by the far end (RFC 3261 section 9.2)."""
         arrival = self._take_on(message, flow, key, now)
@@ -324,7 +343,12 @@ class Near:
     def wall_failed(self, failed: Failed, now: float) -> None:
         """The far end could not send the request on: it says what we answer."""
         arrival = self._by_id.get(failed.transaction)
-        if arrival is not None:
+        if arrival is None:
+            return
+        if failed.status == 408 and arrival.request.method != "INVITE":
+            self._follow_bye(arrival, 408, now)
+            self._forget(arrival)  # its sender's own timer has fired: a 408 would only come late (RFC 4320 section 4.2)
+        else:
             self._answer(arrival, Answer(failed.status, failed.reason, failed.warning, failed.retry_after_s), now)
 
     def _record_routes(self, request: Message, response: Message, flow: Flow) -> list[bytes]:
@@ -349,15 +373,19 @@ class Near:
                 half.answer_call(call, fork, now)
             elif arrival.request.to_tag:
                 if call.media is not None:
-                    call.media.roll_back(fork, now)
+                    call.media.roll_back(fork, Side.HEARD, now)
             else:
                 half.end_call(call, now, linger_s=AFTER_FAILURE_S, status=response.status)
-        elif method == "BYE" and response.status not in _BYE_GOES_ON:
-            half.end_call(call, now, linger_s=AFTER_BYE_S)
+        elif method == "BYE":
+            self._follow_bye(arrival, response.status, now)
         elif method == "UPDATE" and response.status >= 300 and call.media is not None:
-            call.media.roll_back(call.fork_of(response), now)
+            call.media.roll_back(call.fork_of(response), Side.HEARD, now)
         elif method == "SUBSCRIBE" and not arrival.request.to_tag and response.status >= 300:
             half.end_call(call, now, linger_s=0.0, status=response.status)
+
+    def _follow_bye(self, arrival: _Arrival, status: int, now: float) -> None:
+        if arrival.call is not None and arrival.request.method == "BYE" and status not in BYE_GOES_ON:
+            self._half.end_call(arrival.call, now, linger_s=AFTER_BYE_S)
 
     def _registered(self, arrival: _Arrival, response: Message, now: float) -> None:
         """A registrar accepted a REGISTER of this face: its sender stays reachable as long as that lasts (F2)."""
@@ -390,23 +418,30 @@ class Near:
             half.counters.bump(f"sip.answered.{answer.status}")
         if arrival.call is not None and arrival.request.method == "INVITE" and not arrival.request.to_tag:
             half.end_call(arrival.call, now, linger_s=AFTER_FAILURE_S, status=answer.status)
+        self._follow_bye(arrival, answer.status, now)
         self._respond(arrival, raw, answer.status, tag, now)
 
     def _respond(self, arrival: _Arrival, raw: bytes, status: int, tag: bytes, now: float, rseq: int = 0) -> None:
         arrival.machine.respond(raw, status, tag, now, rseq)
         self._drain(arrival, now)
 
-    def tick(self, arrival: _Arrival, now: float) -> None:
-        """A timer of ``arrival`` is due."""
+    def tick(self, arrival: Timed, now: float) -> bool:
+        """A timer of ``arrival`` is due; False when it is none of ours."""
+        if not isinstance(arrival, _Arrival):
+            return False
         if arrival.held_until is not None and arrival.held_until <= now:
             arrival.held_until = None
             self._held.remove(arrival)
             self._no_link(arrival, now)
         arrival.tick(now)
         self._drain(arrival, now)
+        return True
 
-    def owns(self, timed: object) -> bool:
-        return isinstance(timed, _Arrival)
+    def close(self, now: float) -> None:
+        """The session is over: whoever still waits for an answer gets one."""
+        for arrival in list(self._by_id.values()):
+            if arrival.machine.last_status < 200:
+                self._no_link(arrival, now)
 
     def _drain(self, arrival: _Arrival, now: float) -> None:
         half = self._half
@@ -438,20 +473,13 @@ def _note_party(party: Party, message: Message, flow: Flow) -> None:
     party.flow = flow if party.natted or flow.reliable else None
 
 
-def _uri_of(value: bytes) -> SipUri | None:
-    try:
-        uri = NameAddr.parse_untrusted(value).uri
-    except BadPacket:
-        return None
-    return uri if isinstance(uri, SipUri) else None
-
-
 def _granted_expires_s(request: Message, response: Message) -> int:
     """How long the registrar keeps the sender's Contacts: the largest value of its answer (RFC 3261 section 10.2.1.1)."""
-    wanted = {uri.text for value in request.values("contact") if (uri := _uri_of(value.text)) is not None}
+    wanted = {uri.text for value in request.values("contact") if (uri := uri_of_value(value.text)) is not None}
     header = response.header("expires")
     default = int(header.value) if header is not None and header.value.isdigit() else 3600
-    if request.header("expires") is not None and request.header("expires").value == b"0":
+    asked = request.header("expires")
+    if asked is not None and asked.value == b"0":
         return 0
     granted = []
     for value in response.values("contact"):

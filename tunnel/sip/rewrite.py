@@ -105,7 +105,7 @@ class Rewriter:
         edit.replace_all("record-route", record_routes)
         redirect = 300 <= response.status < 400 or response.status == 485
         if not redirect or self._outside:
-            everything = response.cseq[1] == "REGISTER" and self._outside or natted
+            everything = (response.cseq[1] == "REGISTER" and self._outside) or natted
             self._edit_addresses(edit, response, ("contact",), binding, at, transport, now, everything, redirect)
         if response.status in (401, 407):
             _strip_auth_int(edit, response)

@@ -11,7 +11,7 @@ from tunnel.address import Address
 from tunnel.counters import Counters
 from tunnel.errors import BadPacket
 from tunnel.sip.flow import Flow
-from tunnel.sip.framing import classify_datagram
+from tunnel.sip.framing import DatagramKind, classify_datagram
 from tunnel.sip.stun import answer_binding_untrusted
 
 __all__ = ["UdpListener"]
@@ -25,10 +25,7 @@ RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024  # a second of a registration storm; the 
 class UdpListener:
     """A bound socket; ``advertised`` is what stands in our Via for it."""
 
-    transport = "udp"
-
     def __init__(self, sock: socket.socket, advertised: Address, answer_stun: bool, counters: Counters) -> None:
-        sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         self.advertised = advertised
         self._sock = sock
@@ -70,12 +67,12 @@ class UdpListener:
 
     def _receive(self, data: bytes, source: Address, deliver: Callable[[bytes, Flow], None]) -> None:
         kind = classify_datagram(data)
-        if kind == "sip":
+        if kind is DatagramKind.SIP:
             deliver(data, Flow("udp", self.advertised, source))
-        elif kind == "stun" and self._answer_stun:
+        elif kind is DatagramKind.STUN and self._answer_stun:
             self._answer(data, source)
         else:
-            self._counters.bump(f"sip.udp.{kind}")
+            self._counters.bump(f"sip.udp.{kind.value}")
 
     def _answer(self, data: bytes, source: Address) -> None:
         try:

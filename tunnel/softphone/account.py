@@ -13,8 +13,8 @@ __all__ = ["Account", "contact_of"]
 class Account:
     """``sip:user@domain``, and the password that proves it.
 
-    ``domain`` is where it registers, a host with a port if need be. ``outbound`` is the proxy that every request outside a
-    dialog goes to first, as a loose Route; None: straight to where the URI says.
+    ``domain`` is where it registers, a host with a port if need be. ``outbound`` is the proxy that requests outside
+    a dialog go to first, as a loose Route; None: straight to where the URI says.
     """
 
     user: str

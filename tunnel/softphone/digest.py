@@ -1,4 +1,5 @@
-"""HTTP digest as SIP uses it (RFC 7616, RFC 8760, RFC 3261 section 22), both sides: MD5 and SHA-256, qop=auth or none."""
+"""HTTP digest as SIP uses it (RFC 7616, RFC 8760, RFC 3261 section 22), both sides: MD5 and SHA-256, qop=auth or none.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +60,7 @@ class Challenge:
 
 
 def pick_challenge(values: Iterable[bytes]) -> Challenge | None:
-    """The first of these header values that can be answered (RFC 8760 section 2.4: the server's order is its preference)."""
+    """The first of these header values that can be answered: servers name what they prefer first (RFC 8760 2.4)."""
     for value in values:
         try:
             said = parse_digest_untrusted(value)
@@ -85,7 +86,7 @@ def answer_challenge(
 ) -> bytes:
     """The value of the Authorization or Proxy-Authorization header that answers ``challenge``.
 
-    ``uri`` is the Request-URI as it is sent, ``count`` how often this nonce has been answered so far, this time included.
+    ``uri`` is the Request-URI as it is sent, ``count`` how often this nonce has been answered, this time included.
     """
     user = credentials.user.encode()
     secret = digest_secret(challenge.algorithm, credentials, challenge.realm)
@@ -106,7 +107,7 @@ def answer_challenge(
 def is_answer_right(answer: Mapping[bytes, bytes], challenge: Challenge, credentials: Credentials, method: str) -> bool:
     """Whether a parsed Authorization value proves ``credentials`` for ``challenge``.
 
-    The uri is taken as the answer states it: a relay on the way may have changed the Request-URI (RFC 3261 section 22.4).
+    The uri is taken as the answer states it: a relay on the way may have changed the Request-URI (RFC 3261 22.4).
     """
     if answer.get(b"nonce") != challenge.nonce or answer.get(b"username") != credentials.user.encode():
         return False

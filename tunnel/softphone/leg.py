@@ -25,7 +25,7 @@ class LegState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LegEnd:
-    """How a call ended: 200 after a talk, 487 when it was called off, else the status that refused it; 408: no answer."""
+    """How a call ended: 200 after a talk, 487 when called off, else the status that refused it; 408: no answer."""
 
     by_us: bool
     status: int

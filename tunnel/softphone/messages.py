@@ -43,8 +43,8 @@ REASONS = {
 class Draft:
     """A request that lacks only its Via.
 
-    ``sender`` and ``recipient`` are whole From and To values, tags included; ``contact`` and ``routes`` whole values too;
-    ``lines`` are further header lines without CRLF.
+    ``sender`` and ``recipient`` are whole From and To values, tags included; ``contact`` and ``routes`` are whole
+    values too, ``lines`` further header lines without CRLF.
     """
 
     method: str
@@ -59,7 +59,7 @@ class Draft:
     body: bytes = b""
 
     def next_hop_untrusted(self) -> Address:
-        """Where the request goes: the topmost Route, else the Request-URI (RFC 3261 section 8.1.2). Raises BadPacket."""
+        """Where the request goes: the topmost Route, else the Request-URI (RFC 3261 8.1.2). Raises BadPacket."""
         uri = NameAddr.parse_untrusted(self.routes[0]).uri_text if self.routes else self.uri
         return address_of_uri_untrusted(uri)
 

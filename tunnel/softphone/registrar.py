@@ -1,8 +1,8 @@
 """The provider's side of a phone: it registers others behind digest and knows where they are (RFC 3261 section 10.3).
 
-In the demo the outside phone has one. It is then what a hosted PBX is to the phones inside: it challenges their REGISTER and
-their INVITE, answers calls, and calls the contact that was registered. A registrar and proxy of its own between the server
-and the outside phone would show nothing more of the pair, only more of itself.
+In the demo the outside phone has one. It is then what a hosted PBX is to the phones inside: it challenges their
+REGISTER and INVITE, answers calls, and calls the contact that was registered. A registrar and proxy of its own between the
+server and the outside phone would show nothing more of the pair, only more of itself.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from tunnel.address import Address
 from tunnel.sip.client_transaction import ClientTransaction
 from tunnel.sip.message import Message, parse_untrusted
 from tunnel.sip.transaction_events import AckLost, ClientEvent, Final, Provisional, Terminated, TimedOut
-from tunnel.sip.transaction_key import MAGIC_COOKIE, ClientKey, client_key
+from tunnel.sip.transaction_key import ClientKey, client_key
+from tunnel.sip.via import MAGIC_COOKIE
 from tunnel.softphone.digest import Credentials, answer_challenge, pick_challenge
 from tunnel.softphone.leg import Leg
 from tunnel.softphone.messages import Draft
@@ -59,7 +60,7 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A final response came; None: none came in time. An INVITE that forked may finish more than once, with other tags."""
+    """A final response came; None: none came in time. An INVITE that forked may finish again, with another tag."""
 
     exchange: Exchange
     response: Message | None

@@ -1,4 +1,4 @@
-"""The requests that reach a phone: retransmissions absorbed, responses sent and sent again until they are acknowledged."""
+"""The requests that reach a phone: retransmissions absorbed, responses repeated until they are acknowledged."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Responder:
         lines: tuple[bytes, ...] = (),
         body: bytes = b"",
     ) -> None:
-        """Answer a request that is still open; without effect when it has its final answer, or nobody waits any more."""
+        """Answer a request that is still open; without effect when it has its final answer, or nobody waits."""
         served = self._served.get(key)
         if served is not None:
             raw = build_reply(served.request, status, to_tag=to_tag, lines=lines, body=body)

@@ -1,8 +1,8 @@
-"""What a phone says: a tune of five notes that spells a number, so that an ear can tell what it heard from anything else.
+"""What a phone says: a tune of five notes that spells a number, so that an ear can tell it from anything else.
 
-A tune is one marking note and four notes that are the digits of its number, base 7. Each note lasts 100 ms, five packets of
-20 ms; the tune repeats every half second. All notes are multiples of 50 Hz: a 20 ms frame of a note then always has the same
-160 bytes, so that speaking is a table look-up and hearing is a cached Goertzel filter.
+A tune is one marking note and four notes that are the digits of its number, base 7. Each note lasts 100 ms, five
+packets of 20 ms; the tune repeats every half second. All notes are multiples of 50 Hz: a 20 ms frame of a note then always has
+the same 160 bytes, so that speaking is a table look-up and hearing is a cached Goertzel filter.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 from tunnel.errors import LocalMisuse
 
@@ -33,12 +33,12 @@ FRAME_SAMPLES = SAMPLES_PER_S * FRAME_MS // 1000
 ULAW_BIAS = 0x84
 ULAW_CLIP = 32635
 
-# Ours: inside the telephone band, none a multiple of another, at least 250 Hz apart (a 20 ms Goertzel filter separates 50 Hz).
+# Ours: inside the telephone band, none a multiple of another, at least 250 Hz apart (20 ms tell 50 Hz apart).
 NOTES_HZ = (450, 700, 950, 1250, 1550, 1850, 2150, 2500)
 MARK = 0
 DIGITS = 4
 BASE = len(NOTES_HZ) - 1
-TUNES = BASE**DIGITS
+TUNES: int = BASE**DIGITS
 FRAMES_PER_NOTE = 5
 NOTES_PER_TUNE = 1 + DIGITS
 FRAMES_PER_TUNE = FRAMES_PER_NOTE * NOTES_PER_TUNE
@@ -78,9 +78,9 @@ def decode_tune(heard: Mapping[int, Counter[int]]) -> int | None:
         turned = frames[start:] + frames[:start]
         runs = [set(turned[first : first + FRAMES_PER_NOTE]) for first in range(0, FRAMES_PER_TUNE, FRAMES_PER_NOTE)]
         notes = [run.pop() for run in runs if len(run) == 1]
-        digits = [note for note in notes[1:] if note is not None and note != MARK]
+        digits = [note - 1 for note in notes[1:] if note is not None and note != MARK]
         if len(notes) == NOTES_PER_TUNE and notes[0] == MARK and len(digits) == DIGITS:
-            return sum((digit - 1) * BASE**place for place, digit in enumerate(reversed(digits)))
+            return reduce(lambda number, digit: number * BASE + digit, digits)
     return None
 
 

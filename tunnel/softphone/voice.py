@@ -1,7 +1,7 @@
 """The mouth and the ear of a phone: one RTP stream out, and whatever comes in.
 
-Both keep the same kind of log, a time by SSRC and sequence number, because a relay that leaves RTP alone leaves those alone
-too: laid side by side, the logs of one direction say what was lost and what was late.
+Both keep the same kind of log, a time by SSRC and sequence number, because a relay that leaves RTP alone leaves those
+alone too: laid side by side, the logs of one direction say what was lost and what was late.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ rtp_ports 16000-17000
 rtp_stats yes
 rtp_timeout 0
 snd_path {folder}
+statmode_default off
 ctrl_tcp_listen 127.0.0.1:4444
 module_path /usr/lib/baresip/modules
 module g711.so
@@ -92,7 +93,8 @@ class Phone(Program):
         self.stop()
 
     def registered(self, within_s: float = 10.0) -> None:
-        self.await_event("REGISTER_OK", within_s)
+        """Wait for it in the log: it may be done before anybody listens on the console."""
+        self.await_output(rf"{self.user}@\S+ .*200 OK.*\[\d+ binding", within_s)
 
     def dial(self, uri: str) -> None:
         self.command("dial", uri)

@@ -162,7 +162,9 @@ def test_a_peer_that_asks_and_never_reads_cannot_fill_the_memory() -> None:
     assert outbox.take_control() == []
 
 
-batches = st.lists(st.sampled_from([audio(), DTMF, RTCP, video(), video(2048), audio(size=13)]), min_size=1, max_size=60)
+batches = st.lists(
+    st.sampled_from([audio(), DTMF, RTCP, video(), video(2048), audio(size=13)]), min_size=1, max_size=60
+)
 
 
 @given(st.lists(st.tuples(batches, st.floats(0, 0.05), st.integers(0, 3), st.integers(2100, MAX_RECORD_BYTES))))

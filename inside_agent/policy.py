@@ -1,0 +1,75 @@
+"""What the LAN face decides: only hosts in ``allow`` are heard and sent to; calls from outside go to phones or the PBX."""
+
+from __future__ import annotations
+
+from tunnel.address import Address, IPAddress
+from tunnel.config import IPNetwork
+from tunnel.sip.flow import Flow
+from tunnel.sip.half import FaceAddresses, sip_uri
+from tunnel.sip.message import Message
+from tunnel.sip.policy import Admit, Answer, Drop, NextHop, Purpose
+from tunnel.sip.wall import RequestCrossed
+
+__all__ = ["LanPolicy"]
+
+
+class LanPolicy:
+    """The decisions of the agent. ``pbx`` and ``outside`` are SIP URIs, empty where not configured."""
+
+    masks_every_contact = False
+
+    def __init__(self, addresses: FaceAddresses, allow: tuple[IPNetwork, ...], pbx: bytes, outside: bytes) -> None:
+        self._addresses = addresses
+        self._allow = allow
+        self._pbx = pbx
+        self._outside = outside
+
+    def allows(self, ip: IPAddress) -> bool:
+        """Whether ``ip`` is one of the LAN addresses this agent talks to."""
+        return any(ip in network for network in self._allow)
+
+    def may_send(self, to: Address) -> bool:
+        """Only into ``allow``, and never to ourselves."""
+        own = any(to == address for _, address in self._addresses.bound)
+        return not own and self.allows(to.ip)
+
+    def refuse_call(self, now: float) -> Answer | None:
+        """The LAN face sets no limits: those are the tenant's, kept by the server."""
+        return None
+
+    def admit(self, request: Message, flow: Flow, is_healthy: bool) -> Admit | Answer | Drop:
+        """Whether a request from the LAN goes out."""
+        if not self.allows(flow.remote.ip):
+            return Drop("sip.dropped.source_not_allowed")
+        uri = sip_uri(request.request_uri)
+        if uri is None or not self._addresses.is_own(uri) or uri.has_param("wp") or request.to_tag:
+            return Admit(Purpose.LOCAL)
+        if self._has_further_route(request):
+            return Admit(Purpose.LOCAL)
+        if request.method == "OPTIONS" and not uri.user:
+            return Answer(200, "OK") if is_healthy else Answer(503, "Service Unavailable", "the tunnel is down", 5)
+        if not self._outside:
+            return Answer(404, "Not Found", "addressed to the agent itself, and lan.outside says no place for that")
+        return Admit(Purpose.LOCAL, self._outside)
+
+    def _has_further_route(self, request: Message) -> bool:
+        routes = request.values("route")
+        return len(routes) > 1
+
+    def route(self, request: Message, crossed: RequestCrossed) -> NextHop | Answer:
+        """A call or registration from outside that names no phone of ours goes to the PBX."""
+        if not self._pbx:
+            return Answer(404, "Not Found", "nobody of that name is registered, and there is no PBX")
+        pbx = sip_uri(self._pbx)
+        uri = sip_uri(request.request_uri)
+        if pbx is None or uri is None:
+            return Answer(416, "Unsupported URI Scheme")
+        if crossed.purpose == Purpose.DOMAIN:
+            return NextHop(request.request_uri, self._pbx)
+        return NextHop(_at_host_of(pbx.text, uri.user), self._pbx)
+
+
+def _at_host_of(uri: bytes, user: bytes | None) -> bytes:
+    """The PBX's URI for the number that was dialled."""
+    parsed = sip_uri(uri)
+    return uri if parsed is None or user is None else parsed.with_user(user)

@@ -1,0 +1,76 @@
+"""The next hop of a request: route set against remote target (RFC 3261 sections 12.2.1.1 and 16.6), or a known flow."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tunnel.address import Address
+from tunnel.errors import BadPacket
+from tunnel.sip.bindings import Bindings
+from tunnel.sip.contacts import Opened
+from tunnel.sip.flow import Flow
+from tunnel.sip.name_addr import NameAddr
+from tunnel.sip.policy import Answer, NextHop
+from tunnel.sip.uri import SipUri
+
+__all__ = ["Target", "default_transport", "literal_target", "next_hop", "way_to"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One place to try: transport, IP address and port, and the name that TLS is to prove."""
+
+    transport: str
+    address: Address
+    server_name: str = ""
+
+
+def next_hop(
+    request_uri: bytes, routes: Sequence[bytes], flow: Flow | None
+) -> tuple[NextHop | Answer, tuple[bytes, ...]]:
+    """Where a request for ``request_uri`` with these Route values goes, and the Route values it then has.
+
+    ``flow`` is the only way to a party behind a NAT of its own and wins over addresses, where no route stands before it.
+    A first route without ``lr`` is a strict router: it becomes the Request-URI (RFC 3261 section 16.6 step 6).
+    """
+    if not routes:
+        return NextHop(request_uri, request_uri, flow), ()
+    try:
+        first = NameAddr.parse_untrusted(routes[0]).uri
+    except BadPacket:
+        return Answer(400, "Bad Request", "the first Route cannot be read"), ()
+    if not isinstance(first, SipUri):
+        return Answer(416, "Unsupported URI Scheme"), ()
+    if first.has_param("lr"):
+        return NextHop(request_uri, first.text), tuple(routes)
+    return NextHop(first.text, first.text), (*routes[1:], b"<" + request_uri + b">")
+
+
+def way_to(opened: Opened, bindings: Bindings, now: float) -> tuple[Flow | None, bytes]:
+    """The flow to the Contact that a mask stood for, None where its own address is the way (FIELD-NOTES S3-10)."""
+    binding = bindings.get(opened.binding, now)
+    if binding is None or not (binding.natted or binding.flow.reliable):
+        return None, opened.uri
+    return binding.flow, opened.uri
+
+
+def default_transport(uri: SipUri) -> str:
+    """The transport a URI asks for without DNS: its parameter, else TLS for ``sips``, else UDP (RFC 3263 section 4.1)."""
+    if uri.scheme == "sips":
+        return "tls"
+    return uri.transport or "udp"
+
+
+def literal_target(uri: SipUri) -> Target | None:
+    """The target of a URI whose host is an IP address; None for a name, which must be looked up."""
+    maddr = uri.param("maddr")
+    host = maddr.decode("latin-1").strip("[]") if maddr else uri.host
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    transport = default_transport(uri)
+    port = uri.port if uri.port is not None else 5061 if transport == "tls" else 5060
+    return Target(transport, Address(host, port), host)
