@@ -1,4 +1,4 @@
-"""The agent's side of ``join``: from a TOKEN to credentials in ``data_dir``. [io]
+"""[io] The agent's side of ``join``: from a TOKEN to credentials in ``data_dir``.
 
 The key is made here and never leaves the host. The secret of the TOKEN is sent only after the server has proven, in a
 TLS 1.3 handshake, that the authority in the TOKEN vouches for it.
@@ -17,7 +17,6 @@ from tunnel.address import Address, parse_address
 from tunnel.errors import BadPacket, CarrierLost, LocalMisuse, PeerMisbehaved, Refused, WallpassError
 from tunnel.files import read_file, write_atomic
 from tunnel.link.identity import (
-    SERVER_NAME,
     AgentCredentials,
     PrivateKey,
     Token,
@@ -27,7 +26,8 @@ from tunnel.link.identity import (
     new_key,
 )
 from tunnel.link.join_wire import receive_message, send_message
-from tunnel.link.joining import JOIN_ALPN, JOIN_DEADLINE_S, Joined, JoinRequest, decode_response_untrusted, encode
+from tunnel.link.joining import JOIN_DEADLINE_S, Joined, JoinRequest, decode_response_untrusted, encode
+from tunnel.link.secure import ALPN_JOIN, agent_context
 
 __all__ = ["credentials_path", "join", "load_credentials", "save_credentials"]
 
@@ -102,7 +102,7 @@ async def _connect(server: Address, token: Token) -> trio.SSLStream[trio.SocketS
         tcp = await trio.open_tcp_stream(server.host, server.port)
     except OSError as error:
         raise CarrierLost(f"cannot connect to {server}: {_why(error)}") from None
-    stream = trio.SSLStream(tcp, _pinned_context(token), server_hostname=SERVER_NAME, https_compatible=True)
+    stream = trio.SSLStream(tcp, agent_context(der_to_pem(token.authority).decode()), https_compatible=True)
     try:
         await stream.do_handshake()
     except trio.BrokenResourceError as error:
@@ -113,19 +113,10 @@ async def _connect(server: Address, token: Token) -> trio.SSLStream[trio.SocketS
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
-    if stream.selected_alpn_protocol() != JOIN_ALPN:
+    if stream.selected_alpn_protocol() != ALPN_JOIN:
         await trio.aclose_forcefully(stream)
         raise PeerMisbehaved(f"{server} does not take agents that join")
     return stream
-
-
-def _pinned_context(token: Token) -> ssl.SSLContext:
-    """Trusts the authority in the TOKEN and nobody else."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.set_alpn_protocols([JOIN_ALPN])
-    context.load_verify_locations(cadata=der_to_pem(token.authority).decode())
-    return context
 
 
 def _not_ours(server: Address, error: ssl.SSLCertVerificationError) -> str:

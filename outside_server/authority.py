@@ -29,7 +29,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tunnel.errors import LocalMisuse
 from tunnel.files import locked, read_file, write_atomic
 from tunnel.link.identity import (
-    SERVER_NAME,
     PrivateKey,
     agent_uri,
     key_to_pem,
@@ -41,6 +40,7 @@ from tunnel.link.identity import (
 
 __all__ = ["Authority", "CertificateFile"]
 
+SERVER_NAME = "server.wallpass.internal"  # agents look at who vouches, not at the name
 AUTHORITY_LIFE = timedelta(days=30 * 365)  # agents pin it; replacing it means joining every agent again
 SERVER_LIFE = timedelta(days=365)
 AGENT_LIFE = timedelta(days=90)
@@ -232,6 +232,8 @@ def _general_name(name: str) -> x509.GeneralName:
 
 
 def _usage(kind: type[x509.KeyUsage], **allowed: bool) -> x509.KeyUsage:
-    uses = "digital_signature content_commitment key_encipherment data_encipherment key_agreement key_cert_sign crl_sign"
+    uses = (
+        "digital_signature content_commitment key_encipherment data_encipherment key_agreement key_cert_sign crl_sign"
+    )
     every = dict.fromkeys([*uses.split(), "encipher_only", "decipher_only"], False)
     return kind(**(every | allowed))

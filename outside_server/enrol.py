@@ -52,7 +52,9 @@ def _join_untrusted(
     request = decode_request_untrusted(data)
     load_csr_untrusted(request.csr)  # before the invitation is used up
     grant = tenants.redeem(request.secret, _agent_name(request.agent), now)
-    certificate = _certificate_untrusted(authority, tenants, request.csr, grant.tenant.id, grant.agent_id, grant.agent_name, now)
+    certificate = _certificate_untrusted(
+        authority, tenants, request.csr, grant.tenant.id, grant.agent_id, grant.agent_name, now
+    )
     return Joined(certificate, grant.tenant.name, grant.agent_name, tuple(map(str, servers)))
 
 

@@ -1,4 +1,4 @@
-"""One connection of ``join``, after its TLS handshake: read the request, send the answer. [io]"""
+"""[io] One connection of ``join``, after its TLS handshake: read the request, send the answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of an end, and what only the host can tell about a configuration. [io]
+"""[io] Files of an end, and what only the host can tell about a configuration.
 
 Everything in ``data_dir`` is written atomically: a reader sees the old bytes or the new ones, a full disk or a power
 cut leaves the old ones. Secrets are 0600 from their first byte. A command run by root leaves files that the owner of

@@ -1,4 +1,4 @@
-"""The ``wallpass`` command: finds the commands of the installed ends, and runs an end from start to exit code. [io]
+"""[io] The ``wallpass`` command: finds the commands of the installed ends, and runs an end from start to exit code.
 
 | exit code | meaning |
 | --- | --- |
@@ -13,7 +13,7 @@ import importlib.metadata
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import click
 import structlog
@@ -24,7 +24,7 @@ from tunnel.files import ephemeral_ports
 from tunnel.logs import LEVELS, setup_logs
 from tunnel.status import status_command
 
-__all__ = ["CommandGroup", "EndConfig", "Handle", "main", "make_group", "run_end"]
+__all__ = ["CommandGroup", "EndConfig", "Handle", "Serve", "main", "make_group", "run_end"]
 
 ENTRY_POINTS = "wallpass.commands"
 EXIT_FAILED = 1
@@ -104,7 +104,18 @@ def _set_up(log_level: str) -> None:
 # --- an end from start to finish --------------------------------------------------------------------------------------
 
 
-class Handle(Protocol):
+class EndConfig(Protocol):
+    """What the launcher needs to know of an end's configuration."""
+
+    @property
+    def drain_seconds(self) -> float: ...
+
+
+ConfigT = TypeVar("ConfigT", bound=EndConfig)
+ConfigT_contra = TypeVar("ConfigT_contra", bound=EndConfig, contravariant=True)
+
+
+class Handle(Protocol[ConfigT_contra]):
     """What ``serve`` of an end hands out once it serves."""
 
     @property
@@ -114,40 +125,109 @@ class Handle(Protocol):
     async def drain(self, seconds: float) -> None:
         """Take no new calls, return when the live ones have ended, at the latest after ``seconds``."""
 
-
-class EndConfig(Protocol):
-    @property
-    def drain_seconds(self) -> float: ...
-
-
-Config = TypeVar("Config", bound=EndConfig)
-Config_contra = TypeVar("Config_contra", bound=EndConfig, contravariant=True)
-
-
-class Reloadable(Handle, Protocol[Config_contra]):
-    def reload(self, config: Config_contra) -> None:
+    def reload(self, config: ConfigT_contra) -> None:
         """Work by another configuration from now on, live calls untouched. Raises BadConfig and changes nothing."""
 
 
-class Serve(Protocol[Config_contra]):
-    def __call__(
-        self, config: Config_contra, *, task_status: trio.TaskStatus[Reloadable[Config_contra]]
-    ) -> Awaitable[None]: ...
+class Serve(Protocol[ConfigT]):
+    """``serve`` of an end: runs until cancelled, its handle is the value of ``task_status.started``."""
+
+    def __call__(self, config: ConfigT, *, task_status: trio.TaskStatus[Handle[ConfigT]]) -> Awaitable[None]: ...
 
 
 def run_end(
-    serve: Serve[Config],
-    load: Callable[[], Config],
-    warnings_of: Callable[[Config, tuple[int, int] | None], list[str]],
+    serve: Serve[ConfigT],
+    load: Callable[[], ConfigT],
+    warnings_of: Callable[[ConfigT, tuple[int, int] | None], list[str]],
 ) -> None:
     """Run an end until it is told to stop: prints the ``ready`` line, obeys SIGTERM, SIGINT and SIGHUP.
 
-    Raises BadConfig when it cannot start for that reason, whichever nursery it came up through.
+    Raises BadConfig when it cannot start for that reason, through however many nurseries it came up.
     """
-    config = load()
-    _warn(warnings_of(config, ephemeral_ports()))
     try:
-        trio.run(_live, serve, config, load, warnings_of, strict_exception_groups=True)
+        trio.run(_Run(serve, load, warnings_of).live)
     except BaseExceptionGroup as group:
-        raise _plain(group) from None
-"""
+        raise _most_telling(group) from None
+
+
+class _Run(Generic[ConfigT]):
+    """The life of one end: SIGTERM (or SIGINT) drains, a second one cancels, SIGHUP reads the configuration again."""
+
+    def __init__(
+        self,
+        serve: Serve[ConfigT],
+        load: Callable[[], ConfigT],
+        warnings_of: Callable[[ConfigT, tuple[int, int] | None], list[str]],
+    ) -> None:
+        self._serve = serve
+        self._load = load
+        self._warnings_of = warnings_of
+        self._config = self._load_and_warn()
+        self._handle: Handle[ConfigT] | None = None
+        self._draining = False
+        self._life = trio.CancelScope()
+
+    async def live(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals, self._life:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._obey, signals, nursery)
+                self._handle = await nursery.start(self._serve_to_the_end)
+                addresses = " ".join(f"{name}={address}" for name, address in self._handle.addresses.items())
+                click.echo(f"ready {addresses}".rstrip())
+
+    async def _serve_to_the_end(self, task_status: trio.TaskStatus[Handle[ConfigT]]) -> None:
+        await self._serve(self._config, task_status=task_status)
+        self._life.cancel()
+
+    async def _obey(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
+        async for number in signals:
+            if number == signal.SIGHUP:
+                self._reload()
+            elif self._handle is None or self._draining:
+                self._life.cancel()
+            else:
+                self._draining = True
+                nursery.start_soon(self._drain, self._handle)
+
+    async def _drain(self, handle: Handle[ConfigT]) -> None:
+        log.info("drain.begun", seconds=self._config.drain_seconds)
+        await handle.drain(self._config.drain_seconds)
+        self._life.cancel()
+
+    def _reload(self) -> None:
+        """A configuration that is wrong, or one that comes before the end serves, changes nothing."""
+        if self._handle is None:
+            log.warning("config.kept", reason="still starting")
+            return
+        try:
+            config = self._load_and_warn()
+            self._handle.reload(config)
+        except BadConfig as error:
+            log.error("config.kept", reason=str(error))
+        else:
+            self._config = config
+            log.info("config.reloaded")
+
+    def _load_and_warn(self) -> ConfigT:
+        config = self._load()
+        for warning in self._warnings_of(config, ephemeral_ports()):
+            log.warning("config.questionable", reason=warning)
+        return config
+
+
+def _most_telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one error of a group to tell an operator: a wrong setting before anything else, then what we can name."""
+    leaves = list(_leaves(group))
+    for kind in (BadConfig, WallpassError):
+        for leaf in leaves:
+            if isinstance(leaf, kind):
+                return leaf
+    return leaves[0] if len(leaves) == 1 else group
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

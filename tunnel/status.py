@@ -1,4 +1,4 @@
-"""What a running end is doing: a Unix socket in its ``data_dir``, and ``wallpass status``, which asks there. [io]
+"""[io] What a running end is doing: a Unix socket in its ``data_dir``, and ``wallpass status``, which asks there.
 
 One connection, one JSON object. The socket also tells that a ``data_dir`` is in use: a second end that would use the
 same one does not start.

@@ -46,7 +46,7 @@ REGISTER = compose(
     "i: reg-1@10.1.0.7",
     "CSeq: 1 REGISTER",
     "k: path , outbound,gruu",
-    'm: "A, B" <sip:alice@10.1.0.7;ob>;reg-id=1;+sip.instance="<urn:uuid:0-1>";expires=3600 , <sip:alice@10.1.0.8>;q=0.5',
+    'm: "A, B" <sip:alice@10.1.0.7;ob>;reg-id=1;+sip.instance="<urn:uuid:0-1>";expires=9 , <sip:alice@10.1.0.8>;q=0.5',
     "l: 0",
     "",
 )

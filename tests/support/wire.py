@@ -1,16 +1,15 @@
-"""Two sessions and the connection between them, in virtual time: delay, rate, a bounded send queue, freezes and cuts."""
+"""Two sessions and the connection between them, in virtual time: delay, rate, a send queue, freezes and cuts."""
 
 from __future__ import annotations
 
 import itertools
 from collections import deque
 
+from support.clock import VirtualClock
 from tunnel.carriers.base import MAX_ROOM_BYTES, MIN_ROOM_BYTES
 from tunnel.counters import Counters
 from tunnel.link.events import SessionEvent, SignalReceived
 from tunnel.link.session import Role, Session
-
-from support.clock import VirtualClock
 
 __all__ = ["End", "SessionPair", "Wire"]
 
@@ -88,7 +87,7 @@ class SessionPair:
     def _end(self, role: Role, serial: itertools.count[int], greeting: bytes, path: dict[str, float]) -> End:
         counters = Counters()
         session = Session(role, counters, lambda size: next(serial).to_bytes(size, "big"), greeting)
-        return End(session, counters, Wire(**path))  # type: ignore[arg-type]
+        return End(session, counters, Wire(**path))
 
     def connect(self) -> None:
         """A new authenticated connection."""

@@ -24,7 +24,7 @@ __all__ = ["DirectCarrier", "connect_direct"]
 
 # --- numbers of ours -----------------------------------------------------------------------------------------------
 _UNSENT_S = 0.020  # how long a byte may wait in the kernel: a quarter of what audio has
-_LOW_WATER_BYTES = 4096  # the kernel says writable below half of it
+_LOW_WATER_BYTES = MIN_ROOM_BYTES  # the kernel says writable below half of it, and then ``room`` is never 0
 _USER_TIMEOUT_MS = 5000  # unacknowledged for so long: the kernel itself gives up
 _TRAFFIC_CLASS = 0x60  # CS3, signalling that carries sound as well
 

@@ -15,13 +15,14 @@ import trio
 
 from tunnel.carriers.base import Carrier
 from tunnel.errors import CarrierLost, Refused, WallpassError
+from tunnel.link import control
 from tunnel.link.events import PeerRefused, SessionEvent
-from tunnel.link.frames import TLS_OVERHEAD_BYTES, Sinks
+from tunnel.link.frames import LINK, TLS_OVERHEAD_BYTES, Sinks, frame
 from tunnel.link.secure import SecureChannel
 from tunnel.link.session import Session
 from tunnel.link.states import State
 
-__all__ = ["HANDSHAKE_TIMEOUT_S", "Link", "handshake"]
+__all__ = ["HANDSHAKE_TIMEOUT_S", "Link", "handshake", "refuse"]
 
 # --- numbers of ours -----------------------------------------------------------------------------------------------
 HANDSHAKE_TIMEOUT_S = 10.0
@@ -49,11 +50,30 @@ async def handshake(carrier: Carrier, secure: SecureChannel) -> None:
     raise CarrierLost(f"{carrier.name}: no TLS handshake within {HANDSHAKE_TIMEOUT_S:g} s")
 
 
+async def refuse(carrier: Carrier, secure: SecureChannel, reason: str) -> None:
+    """Tell a peer that has shaken hands why it is not wanted, and close the carrier."""
+    try:
+        await _send_last(carrier, secure, frame(LINK, control.encode(control.Refusal(reason))))
+    finally:
+        carrier.close()
+
+
 async def _send(carrier: Carrier, data: bytes) -> None:
     while data:
         data = data[carrier.try_send(data) :]
         if data:
             await carrier.wait_writable()
+
+
+async def _send_last(carrier: Carrier, secure: SecureChannel, plaintext: bytes, tail: bytes = b"") -> None:
+    """Send, say that no more will come, and read until the peer has closed: a socket that is closed with something
+    unread in it resets the connection, and the last words with it. Gives up after a while, and when all is lost.
+    """
+    with trio.move_on_after(_LAST_WORDS_S), contextlib.suppress(WallpassError):
+        await _send(carrier, tail)
+        await _send(carrier, (secure.seal(plaintext) if plaintext else b"") + secure.close())
+        while carrier.try_receive(_RECEIVE_BYTES) != b"":
+            await carrier.wait_readable()
 
 
 class _Connection:
@@ -131,7 +151,9 @@ class Link:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write, connection)
                     await self._read(connection)
-            await self._say_last_words(connection)
+            if self._connection is connection and self.session.state is State.ENDING:
+                last_words = self.session.outgoing(trio.current_time())
+                await _send_last(carrier, secure, last_words, connection.tail)
         finally:
             self._let_go(connection)
         return connection.why or CarrierLost(f"{carrier.name}: lost")
@@ -186,20 +208,6 @@ class Link:
         except WallpassError as error:
             connection.fail(error)
 
-    async def _say_last_words(self, connection: _Connection) -> None:
-        """A session that has ended may still have to say why; a lost carrier says nothing."""
-        if self._connection is not connection or self.session.state is not State.ENDING:
-            return
-        with trio.move_on_after(_LAST_WORDS_S):
-            try:
-                await _send(connection.carrier, connection.tail)
-                plaintext = self.session.outgoing(trio.current_time())
-                if plaintext:
-                    await _send(connection.carrier, connection.secure.seal(plaintext))
-                await _send(connection.carrier, connection.secure.close())
-            except WallpassError:
-                return
-
     # --- reading -----------------------------------------------------------------------------------------------------
 
     async def _read(self, connection: _Connection) -> None:
@@ -231,7 +239,7 @@ class Link:
         now = trio.current_time()
         session = self.session
         try:
-            while records := connection.secure.read():
+            while session.finished is None and (records := connection.secure.read()):
                 for record in records:
                     more = session.receive_untrusted(record, now)
                     self._deliver_events()

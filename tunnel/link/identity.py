@@ -1,7 +1,7 @@
 """Who the two ends are: keys, certificate requests, the facts in a certificate, the TOKEN, the agent's credentials.
 
-An identity is a certificate made by the server's own authority, never an address. The server's certificate bears one
-fixed name, `SERVER_NAME`, and may only serve; an agent's bears ``wallpass:tenant/3/agent/7`` and may only be a client.
+An identity is a certificate made by the server's own authority, never an address. The server's certificate
+may only serve; an agent's bears ``wallpass:tenant/3/agent/7`` and may only be a client, so that none can pose as the other.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from tunnel.address import Address, parse_address
 from tunnel.errors import BadPacket
 
 __all__ = [
-    "SERVER_NAME",
     "AgentCredentials",
     "AgentIdentity",
     "PrivateKey",
@@ -43,9 +42,6 @@ __all__ = [
 
 PrivateKey = ec.EllipticCurvePrivateKey
 """P-256: the one kind that every OpenSSL, every TLS 1.3 stack and every inspecting middlebox takes."""
-
-SERVER_NAME = "server.wallpass.internal"
-"""The DNS name in the server's certificate, to give to ``ssl`` as ``server_hostname``: one name for every server."""
 
 MAX_TOKEN_CHARACTERS = 4096
 MAX_NAME_CHARACTERS = 63

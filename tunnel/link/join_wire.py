@@ -1,4 +1,4 @@
-"""The two messages of ``join`` on a trio stream: each behind its 16-bit length, each bounded. [io]"""
+"""[io] The two messages of ``join`` on a trio stream: each behind its 16-bit length, each bounded."""
 
 from __future__ import annotations
 

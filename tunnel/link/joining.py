@@ -13,7 +13,6 @@ import msgspec
 from tunnel.errors import BadPacket
 
 __all__ = [
-    "JOIN_ALPN",
     "JOIN_DEADLINE_S",
     "LENGTH",
     "MAX_JOIN_BYTES",
@@ -25,7 +24,6 @@ __all__ = [
     "encode",
 ]
 
-JOIN_ALPN = "wallpass-join/1"
 LENGTH = struct.Struct("!H")
 MAX_JOIN_BYTES = 16 * 1024
 JOIN_DEADLINE_S = 10.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from tunnel.counters import Counters
 from tunnel.errors import BadPacket, LocalMisuse, WallpassError
 from tunnel.link.frames import HEADER, SIGNAL_CONTROL, SIGNAL_HEADER, SIGNAL_MORE, signal_frame
 
@@ -61,6 +62,7 @@ class Reliable:
 
     __slots__ = (
         "_acknowledged",
+        "_counters",
         "_partial",
         "_partial_bytes",
         "_partial_flags",
@@ -68,12 +70,12 @@ class Reliable:
         "_sent",
         "_unacknowledged",
         "_unsent",
-        "duplicates",
         "kept_bytes",
         "unconfirmed",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
         self._unsent: deque[bytes] = deque()  # frames that no connection of today has carried
         self._unacknowledged: deque[bytes] = deque()  # frames sent on the connection of the moment, oldest first
         self._sent = 0  # sequence of the newest frame made
@@ -84,7 +86,6 @@ class Reliable:
         self._partial_flags = 0
         self.kept_bytes = 0
         self.unconfirmed = 0  # frames received and not yet confirmed
-        self.duplicates = 0  # frames received twice, and dropped
 
     # --- sending -----------------------------------------------------------------------------------------------------
 
@@ -96,6 +97,7 @@ class Reliable:
         if len(payload) > MAX_MESSAGE_BYTES:
             raise LocalMisuse(f"a message of {len(payload)} bytes is more than {MAX_MESSAGE_BYTES}")
         if self.kept_bytes >= MAX_KEPT_BYTES:
+            self._counters.bump("link.signals_refused")
             raise SignallingFull(self.kept_bytes)
         flags = SIGNAL_CONTROL if control else 0
         for start in range(0, max(len(payload), 1), _PIECE_BYTES):
@@ -152,7 +154,7 @@ class Reliable:
             raise BadPacket(f"a signalling frame has unknown flags {flags:#04x}")
         ahead = (sequence - self._received - 1) & _MASK
         if ahead > _MASK // 2:
-            self.duplicates += 1
+            self._counters.bump("link.duplicate_signals")
             return None
         if ahead:
             raise BadPacket(f"{ahead} signalling frames are missing before {sequence}")

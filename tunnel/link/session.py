@@ -22,7 +22,7 @@ from tunnel.link.inbox import Inbox
 from tunnel.link.keepalive import Keepalive
 from tunnel.link.outbox import Outbox
 from tunnel.link.priority import Classifier, Priority
-from tunnel.link.resume import NoSession, Reliable, SignallingFull
+from tunnel.link.resume import NoSession, Reliable
 from tunnel.link.states import ATTACHED_STATES, LIVE_STATES, Happening, State, Timer, next_state
 
 __all__ = ["GRACE_S", "GREETING_TIMEOUT_S", "Role", "Session"]
@@ -62,7 +62,7 @@ class Session:
         self._entropy = entropy
         self._classifier = Classifier()
         self._outbox = Outbox(self._classifier, counters)
-        self._reliable = Reliable()
+        self._reliable = Reliable(counters)
         self._inbox = Inbox(self._classifier, counters)
         self.sinks = self._inbox.sinks
         self._ticket = b""
@@ -99,7 +99,7 @@ class Session:
                 room -= sum(map(len, signals))
             parts += self._outbox.take_media(room, now, can_wait=is_free and bool(parts))
             if self._reliable.unconfirmed and (parts or self._acknowledge_now):
-                parts.append(_link_frame(control.Ack(self._confirm())))
+                parts.append(frame(LINK, control.encode(control.Ack(self._confirm()))))
         return b"".join(parts)
 
     # --- connections -------------------------------------------------------------------------------------------------
@@ -267,9 +267,6 @@ class Session:
         if self.state is not State.UP:
             raise BadPacket("signalling came before the greeting")
         message = self._reliable.receive_untrusted(payload)
-        if self._reliable.duplicates:
-            self._counters.bump("link.duplicate_signals", self._reliable.duplicates)
-            self._reliable.duplicates = 0
         self._timers.setdefault(Timer.ACKNOWLEDGE, now + _ACKNOWLEDGE_S)
         self._acknowledge_now |= self._reliable.unconfirmed >= _ACKNOWLEDGE_FRAMES
         if message is None:
@@ -379,7 +376,7 @@ class Session:
         """Forget the session."""
         self._events.append(events.SessionExpired(reason, self._reliable.unacknowledged_messages))
         self._counters.bump("link.expired")
-        self._reliable = Reliable()
+        self._reliable = Reliable(self._counters)
         self._outbox.clear_media()
         self._ticket = b""
         self.down_since = None
@@ -390,22 +387,14 @@ class Session:
         self.state = next_state(self.state, happening)
 
     def _say(self, message: control.LinkMessage) -> None:
-        self._outbox.add_control(_link_frame(message))
+        self._outbox.add_control(frame(LINK, control.encode(message)))
 
     def _send_reliable(self, payload: bytes, *, is_control: bool) -> None:
         if self.state not in LIVE_STATES:
             raise NoSession("there is no session with the other end")
-        try:
-            self._reliable.send(payload, control=is_control)
-        except SignallingFull:
-            self._counters.bump("link.signals_refused")
-            raise
+        self._reliable.send(payload, control=is_control)
 
     def _confirm(self) -> int:
         self._acknowledge_now = False
         self._timers.pop(Timer.ACKNOWLEDGE, None)
         return self._reliable.confirm()
-
-
-def _link_frame(message: control.LinkMessage) -> bytes:
-    return frame(LINK, control.encode(message))

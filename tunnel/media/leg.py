@@ -276,7 +276,8 @@ class Leg:
                 continue
             last = users[-1]
             if last.hears is path and last.is_confirmed:
-                self._drain.watch(path.sock, _metered(path.sock.recv, last, self._clock), last.header, last.heard)
+                receive = _measured(path.sock.recv, last.heard_meter, self._clock)
+                self._drain.watch(path.sock, receive, last.header, last.heard)
             else:
                 self._drain.watch(path.sock, partial(self._answer_path, path), b"", last.heard)
 
@@ -309,29 +310,32 @@ class Leg:
 
 def _counted(send: Sink, tie: Tie, clock: Callable[[], float]) -> Sink:
     """Sends and counts. Raises OSError like ``send``: the loop that hands packets out counts those."""
-    sent, meter = tie.sent, tie.sent_meter
+    sent = tie.sent
 
     def sink(packet: bytes) -> None:
         send(packet)
         sent.packets += 1
         sent.bytes += len(packet)
 
-    def metered(packet: bytes) -> None:
+    return sink if tie.sent_meter is None else _measured_sink(sink, tie.sent_meter, clock)
+
+
+def _measured_sink(sink: Sink, meter: StreamMeter, clock: Callable[[], float]) -> Sink:
+    def measured(packet: bytes) -> None:
         meter.receive_untrusted(packet, clock())
         sink(packet)
 
-    return sink if meter is None else metered
+    return measured
 
 
-def _metered(receive: Receive, tie: Tie, clock: Callable[[], float]) -> Receive:
-    """``receive`` itself, unless the tie is being measured."""
-    meter = tie.heard_meter
+def _measured(receive: Receive, meter: StreamMeter | None, clock: Callable[[], float]) -> Receive:
+    """``receive`` itself while nobody measures."""
     if meter is None:
         return receive
 
-    def metered(size: int) -> bytes:
+    def measured(size: int) -> bytes:
         packet = receive(size)
         meter.receive_untrusted(packet, clock())
         return packet
 
-    return metered
+    return measured

@@ -148,7 +148,7 @@ class Connection:
                 else:
                     silence_s = self._limits.idle_s
                     self._deliver(item, self.flow)
-            if framed or silence_s == self._limits.idle_s:
+            if silence_s == self._limits.idle_s:  # before its first message, nothing else buys a peer time
                 heard_at = now
 
     async def _write(self, stream: trio.abc.Stream) -> None:

@@ -71,7 +71,7 @@ class Call:
             self.dialogs[fork] = Dialog(fork, self.caller if self.caller_here else Party())
         return self.dialogs[fork]
 
-    def keys(self) -> Iterator[DialogKey]:
+    def dialog_keys(self) -> Iterator[DialogKey]:
         """The keys under which requests from this face's party find their dialogs."""
         for tag in self.dialogs:
             here, beyond = (self.caller_tag, tag) if self.caller_here else (tag, self.caller_tag)
@@ -104,7 +104,7 @@ class CallTable:
 
     def index(self, call: Call) -> None:
         """Make the dialogs that ``call`` has by now findable."""
-        for key in call.keys():
+        for key in call.dialog_keys():
             self._by_dialog[key] = call
             self._index[key] = self._number
 
@@ -114,7 +114,7 @@ class CallTable:
 
     def remove(self, call: Call) -> None:
         self._by_handle.pop(call.handle, None)
-        for key in call.keys():
+        for key in call.dialog_keys():
             if self._by_dialog.get(key) is call:
                 del self._by_dialog[key]
                 self._index.pop(key, None)

@@ -85,6 +85,7 @@ class MaskKey:
     """Seals and opens the masks of one tenant. ``key`` has 32, 48 or 64 bytes; ``tenant`` is a u32.
 
     With ``hint`` (the server's masks) tokens begin with the tenant's number, hidden; without it (the agent's) not.
+    Both ends open the masks of both.
     """
 
     def __init__(self, key: bytes, tenant: int, hint: TenantHint | None = None) -> None:
@@ -109,14 +110,16 @@ class MaskKey:
         sealed = _decoded(token)
         if sealed is None:
             return None
-        if self._hint is not None:
-            if self._hint.tenant_of(token) != self._tenant:
-                return None
-            sealed = sealed[_HINT_BYTES:]
+        payload = self._decrypted(sealed)
+        if payload is None and (self._hint is None or self._hint.tenant_of(token) == self._tenant):
+            payload = self._decrypted(sealed[_HINT_BYTES:])
+        return None if payload is None else _unpack(payload)
+
+    def _decrypted(self, sealed: bytes) -> bytes | None:
         if len(sealed) < _SMALLEST_BYTES:
             return None
         try:
-            return _unpack(self._aead.decrypt(sealed, self._bound_to))
+            return self._aead.decrypt(sealed, self._bound_to)
         except InvalidTag:
             return None
 

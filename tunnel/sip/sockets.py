@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 
+import trio
+
 __all__ = ["bound_socket", "is_wildcard", "mark_signalling"]
 
 # RFC 4594 section 3: CS3 for signalling, in the upper six bits of the octet.
@@ -40,7 +42,7 @@ def bound_socket(transport: str, host: str, port: int) -> socket.socket:
     return sock
 
 
-def mark_signalling(sock: socket.socket) -> None:
+def mark_signalling(sock: socket.socket | trio.socket.SocketType) -> None:
     """Set what every signalling socket has; a kernel that refuses costs priority or speed of detection only."""
     with suppress(OSError):
         if sock.family == socket.AF_INET6:

@@ -12,6 +12,7 @@ import pytest
 import structlog
 import trio
 import trio.testing
+
 from tunnel.address import Address
 from tunnel.carriers import direct
 from tunnel.carriers.base import MAX_ROOM_BYTES, MIN_ROOM_BYTES
@@ -45,19 +46,18 @@ def option(carrier: DirectCarrier, name: int, size: int = 0) -> Any:
 
 async def test_the_socket_is_tuned_for_sound(ends: Ends) -> None:
     assert option(ends.carrier, socket.TCP_NODELAY)
-    assert option(ends.carrier, socket.TCP_NOTSENT_LOWAT) == 4096
+    assert option(ends.carrier, socket.TCP_NOTSENT_LOWAT) == MIN_ROOM_BYTES
     assert option(ends.carrier, socket.TCP_USER_TIMEOUT) == 5000
     assert ends.carrier._socket.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 0x60
 
 
 async def test_an_accepted_connection_is_tuned_too_and_knows_its_peer() -> None:
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    async with listener:
-        async with await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1]) as peer:
-            carrier = DirectCarrier.adopt(await listener.accept())
-            assert option(carrier, socket.TCP_USER_TIMEOUT) == 5000
-            assert carrier.name == f"direct 127.0.0.1:{peer.socket.getsockname()[1]}"
-            carrier.close()
+    async with listener, await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1]) as peer:
+        carrier = DirectCarrier.adopt(await listener.accept())
+        assert option(carrier, socket.TCP_USER_TIMEOUT) == 5000
+        assert carrier.name == f"direct 127.0.0.1:{peer.socket.getsockname()[1]}"
+        carrier.close()
 
 
 async def test_ipv6_is_named_in_brackets() -> None:
@@ -118,6 +118,26 @@ async def test_the_kernel_never_holds_more_than_16_kib_unsent(ends: Ends) -> Non
     assert ends.carrier.room()
 
 
+async def test_writable_means_that_there_is_room(ends: Ends, nursery: trio.Nursery) -> None:
+    """Else the task that waits for room would spin."""
+    rounds = 0
+
+    async def drink() -> None:
+        while await ends.peer.receive_some(3000):
+            await trio.sleep(0.0005)
+
+    nursery.start_soon(drink)
+    with trio.move_on_after(0.5):
+        while True:
+            await ends.carrier.wait_writable()
+            assert ends.carrier.room()
+            while room := ends.carrier.room():
+                ends.carrier.try_send(bytes(room))
+            rounds += 1
+    assert rounds > 3
+    nursery.cancel_scope.cancel()
+
+
 async def test_an_end_is_read_as_empty(ends: Ends) -> None:
     await ends.peer.send_eof()
     await ends.carrier.wait_readable()
@@ -160,6 +180,5 @@ async def test_no_answer_is_a_lost_carrier_in_time() -> None:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
         address = Address("127.0.0.1", full.getsockname()[1])
-        with socket.create_connection(address):
-            with pytest.raises(CarrierLost, match=r"no answer within 0\.2 s"):
-                await connect_direct(address, 0.2)
+        with socket.create_connection(address), pytest.raises(CarrierLost, match=r"no answer within 0\.2 s"):
+            await connect_direct(address, 0.2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 import trio.testing
+
 from tunnel.carriers.memory import memory_pair
 from tunnel.errors import CarrierLost
 

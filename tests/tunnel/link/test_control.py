@@ -8,6 +8,7 @@ import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tunnel.errors import BadPacket
 from tunnel.link import control
 

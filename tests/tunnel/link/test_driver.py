@@ -1,114 +1,24 @@
-"""The driver over carriers in memory and virtual time, and over real sockets with real TLS (T19, 3-#2, 3-#3)."""
+"""The driver over carriers in memory, in virtual time (T19, 3-#2, 3-#3)."""
 
 from __future__ import annotations
 
-import socket
-import ssl
 import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
+from support.stations import Stations
 from support.tls import Authority
-from tunnel.address import Address
-from tunnel.carriers.base import Carrier
-from tunnel.carriers.direct import DirectCarrier, connect_direct
-from tunnel.carriers.memory import MemoryCarrier, memory_pair
-from tunnel.counters import Counters
+
+from tunnel.carriers.memory import memory_pair
 from tunnel.errors import CarrierLost, PeerMisbehaved, Refused, WallpassError
-from tunnel.link.driver import HANDSHAKE_TIMEOUT_S, Link, handshake
-from tunnel.link.events import SessionDown, SessionEvent, SessionUp, SignalReceived
+from tunnel.link.driver import HANDSHAKE_TIMEOUT_S, handshake, refuse
+from tunnel.link.events import PeerRefused, SessionDown, SessionEvent, SessionUp, SignalReceived
 from tunnel.link.frames import frame
 from tunnel.link.secure import SecureChannel, agent_context
-from tunnel.link.session import Role, Session
 
 PACKET = bytes((0x80, 0)).ljust(172, b"x")
-
-
-class Station:
-    """A link, what it was told, and how its carriers ended."""
-
-    def __init__(self, role: Role, context: ssl.SSLContext) -> None:
-        self.counters = Counters()
-        self.role = role
-        self.context = context
-        self.events: list[SessionEvent] = []
-        self.link = Link(Session(role, self.counters, lambda size: b"t" * size, b"hello"), self._deliver)
-        self.ends: list[WallpassError] = []
-        self._changed = trio.Event()
-
-    def _deliver(self, event: SessionEvent) -> None:
-        self.events.append(event)
-        self._signal()
-
-    def _signal(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
-
-    async def serve(self, carrier: Carrier) -> None:
-        secure = SecureChannel(self.context, server_side=self.role is Role.SERVER)
-        self.ends.append(await self.link.run_carrier(carrier, secure))
-        self._signal()
-
-    async def until(self, event: SessionEvent, times: int = 1) -> None:
-        while self.events.count(event) < times:
-            await self._changed.wait()
-
-    async def until_ended(self, times: int = 1) -> WallpassError:
-        while len(self.ends) < times:
-            await self._changed.wait()
-        return self.ends[-1]
-
-    @property
-    def signals(self) -> list[bytes]:
-        return [event.payload for event in self.events if isinstance(event, SignalReceived)]
-
-
-class Stations:
-    """Both ends in one nursery."""
-
-    def __init__(self, nursery: trio.Nursery, authority: Authority) -> None:
-        self.nursery = nursery
-        self.agent = Station(Role.AGENT, authority.agent())
-        self.server = Station(Role.SERVER, authority.server())
-        self.both = (self.agent, self.server)
-
-    def start(self, agent: Carrier, server: Carrier) -> None:
-        self.nursery.start_soon(self.agent.serve, agent)
-        self.nursery.start_soon(self.server.serve, server)
-
-    async def connect(self, capacity_bytes: int = 65536) -> tuple[MemoryCarrier, MemoryCarrier]:
-        carriers = memory_pair(capacity_bytes)
-        seen = [sum(isinstance(event, SessionUp) for event in end.events) for end in self.both]
-        self.start(*carriers)
-        await self.up(seen)
-        return carriers
-
-    async def up(self, seen: list[int]) -> None:
-        for end, before in zip(self.both, seen, strict=True):
-            while sum(isinstance(event, SessionUp) for event in end.events) == before:
-                await end._changed.wait()
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture
-async def stations(authority: Authority) -> AsyncIterator[Stations]:
-    async with trio.open_nursery() as nursery:
-        made = Stations(nursery, authority)
-        for end in made.both:
-            await nursery.start(end.link.run)
-        yield made
-        nursery.cancel_scope.cancel()
-
-
-# --- in memory -------------------------------------------------------------------------------------------------------
 
 
 async def test_signals_and_media_cross(stations: Stations, autojump_clock: trio.testing.MockClock) -> None:
@@ -325,102 +235,15 @@ async def test_an_agent_that_is_not_accepted_is_told_so(
     assert stations.server.events == []
 
 
-# --- over loopback ---------------------------------------------------------------------------------------------------
-
-
-class Relay:
-    """A TCP connection in two halves with a relay between them, that can stop relaying."""
-
-    def __init__(self) -> None:
-        self.is_black_hole = False
-        self.sockets: list[trio.SocketStream] = []
-
-    async def relay(self, source: trio.SocketStream, target: trio.SocketStream) -> None:
-        try:
-            async for data in source:
-                if not self.is_black_hole:
-                    await target.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
-        await trio.aclose_forcefully(target)
-
-
-@asynccontextmanager
-async def loopback(stations: Stations) -> AsyncIterator[Relay]:
-    """Connect both stations through a Relay over real sockets."""
-    path = Relay()
-    (front,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    (back,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    async with front, back, trio.open_nursery() as nursery:
-        agent = await connect_direct(Address("127.0.0.1", front.socket.getsockname()[1]), 5)
-        near = await front.accept()
-        far = await trio.open_tcp_stream("127.0.0.1", back.socket.getsockname()[1])
-        path.sockets += [near, far]
-        nursery.start_soon(path.relay, near, far)
-        nursery.start_soon(path.relay, far, near)
-        server = DirectCarrier.adopt(await back.accept())
-        seen = [sum(isinstance(event, SessionUp) for event in end.events) for end in stations.both]
-        stations.start(agent, server)
-        with trio.fail_after(5):
-            await stations.up(seen)
-        yield path
-        nursery.cancel_scope.cancel()
-    for stream in path.sockets:
-        await trio.aclose_forcefully(stream)
-
-
-async def test_much_crosses_real_sockets(stations: Stations) -> None:
-    async with loopback(stations):
-        heard = [0]
-
-        def hear(packet: bytes) -> None:
-            heard[0] += 1
-
-        stations.server.link.sinks[16] = hear
-        batch = [frame(16, PACKET)] * 80
-        with trio.fail_after(10):
-            for number in range(300):
-                stations.agent.link.session.send_media(batch, 80, trio.current_time())
-                stations.agent.link.send_signal(b"%d" % number * 400)
-                if number % 10 == 0:
-                    stations.server.link.send_signal(bytes(30_000))
-                await trio.sleep(0.001)
-            await stations.server.until(SignalReceived(b"299" * 400))
-        assert stations.server.signals == [b"%d" % number * 400 for number in range(300)]
-        assert heard[0] > 0.99 * 300 * 80
-
-
-@pytest.mark.parametrize("how", ["reset", "end"])
-async def test_calls_go_on_after_the_connection_is_reset_or_ended(stations: Stations, how: str) -> None:
-    async with loopback(stations) as path:
-        if how == "reset":
-            for stream in path.sockets:
-                stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        for stream in path.sockets:
-            await trio.aclose_forcefully(stream)
-        with trio.fail_after(2):
-            for end in stations.both:
-                assert isinstance(await end.until_ended(), CarrierLost)
-    stations.agent.link.send_signal(b"re-INVITE")
-    async with loopback(stations):
-        with trio.fail_after(2):
-            await stations.server.until(SignalReceived(b"re-INVITE"))
-    assert SessionUp(True, b"hello") in stations.server.events
-
-
-async def test_a_black_hole_in_a_call_is_noticed_within_2_s_and_nothing_sent_into_it_is_lost(
-    stations: Stations,
+async def test_who_is_turned_away_at_the_door_hears_why(
+    stations: Stations, autojump_clock: trio.testing.MockClock
 ) -> None:
-    async with loopback(stations) as path:
-        for end in stations.both:
-            end.link.session.set_busy(1, trio.current_time())
-            end.link.flush()
-        path.is_black_hole = True
-        stations.agent.link.send_signal(b"BYE")
-        with trio.fail_after(2.3):
-            for end in stations.both:
-                await end.until(SessionDown("the other end fell silent"))
-    async with loopback(stations):
-        with trio.fail_after(2):
-            await stations.server.until(SignalReceived(b"BYE"))
-    assert stations.server.signals == [b"BYE"]
+    ours, theirs = memory_pair()
+    stations.nursery.start_soon(stations.agent.serve, ours)
+    secure = SecureChannel(stations.server.context, server_side=True)
+    await handshake(theirs, secure)
+    await refuse(theirs, secure, "tenant removed")
+    why = await stations.agent.until_ended()
+    assert isinstance(why, Refused)
+    assert why.reason == "tenant removed"
+    assert stations.agent.events == [PeerRefused("tenant removed")]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tunnel.link.frames import (
     CLOCK,
     CLOCK_FRAME_BYTES,
@@ -32,8 +35,11 @@ class Ear:
 
     def listen(self, *wanted: int) -> Sinks:
         for channel in wanted:
-            self.sinks[channel] = lambda packet, channel=channel: self.heard.append((channel, packet))
+            self.sinks[channel] = functools.partial(self._hear, channel)
         return self.sinks
+
+    def _hear(self, channel: int, packet: bytes) -> None:
+        self.heard.append((channel, packet))
 
 
 def test_media_frames_reach_their_sinks_in_order() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 from support.wire import End, SessionPair
+
 from tunnel.link.events import SessionDown
 from tunnel.link.frames import AGENT_CHANNELS, frame
 from tunnel.link.priority import Priority

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tunnel.counters import Counters
 from tunnel.errors import BadPacket
 from tunnel.link.frames import STAMP, frame

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tunnel.counters import Counters
 from tunnel.link.frames import CLOCK, HEADER, MAX_BATCH_BYTES, MAX_RECORD_BYTES, STAMP, clock_frame, frame
 from tunnel.link.outbox import MAX_WAITING_BYTES, Outbox

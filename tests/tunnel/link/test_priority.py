@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tunnel.errors import LocalMisuse
 from tunnel.link.priority import Classifier, Priority
 

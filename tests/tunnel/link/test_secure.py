@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from support.tls import Authority, exchange, secure_pair
+
 from tunnel.errors import CarrierLost, PeerMisbehaved, Refused
 from tunnel.link.secure import ALPN_JOIN, ALPN_LINK, SecureChannel, agent_context
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tunnel.errors import LocalMisuse
 from tunnel.link.states import ATTACHED_STATES, LIVE_STATES, TRANSITIONS, Happening, State, next_state
 

@@ -1,0 +1,120 @@
+"""Who gets in from the internet, and to which tenant: default deny (FIELD-NOTES 3-#8, contract: the public face).
+
+In this order: a dialog that we carry, a live mask, a tenant's domain, a tenant's trunk, a registrar where somebody of the
+tenant is registered. Everything else is dropped without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from tunnel.sip.flow import Flow
+from tunnel.sip.half import FaceIndex, sip_uri
+from tunnel.sip.mask import TenantHint
+from tunnel.sip.message import Message
+from tunnel.sip.policy import Admit, Answer, Drop, Purpose
+from tunnel.sip.relay import HalfProxy
+from tunnel.sip.transaction_key import cancelled_key, server_key
+from tunnel.sip.uri import SipUri
+
+__all__ = ["Door", "Gatekeeper", "TenantDoors"]
+
+OFFLINE = Answer(480, "Temporarily Unavailable", "the agent is offline", retry_after_s=10)
+
+
+@dataclass(slots=True)
+class Door:
+    """One agent's way in: its half proxy while its session lives, and what it told of itself."""
+
+    number: int
+    tenant: int
+    proxy: HalfProxy
+    is_up: bool = True
+    has_pbx: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TenantDoors:
+    """What brings a request to a tenant without a mask: its domains, and the addresses its trunks resolved to."""
+
+    domains: Mapping[str, int] = field(default_factory=dict)
+    trunks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+class Gatekeeper:
+    """Decides for each request on the public face. ``tenants`` is replaced whenever the store changes."""
+
+    def __init__(self, index: FaceIndex, hint: TenantHint) -> None:
+        self._index = index
+        self._hint = hint
+        self._doors: dict[int, Door] = {}
+        self.tenants = TenantDoors()
+
+    def open(self, door: Door) -> None:
+        self._doors[door.number] = door
+
+    def close(self, number: int) -> None:
+        self._doors.pop(number, None)
+
+    def door(self, number: int) -> Door | None:
+        return self._doors.get(number)
+
+    def admit(self, request: Message, flow: Flow, now: float) -> tuple[Door | None, Admit | Answer | Drop]:
+        """The agent that ``request`` is for and why; or the answer, or silence. Raises BadPacket."""
+        known = self._known(request)
+        if known is not None:
+            return known, Admit(Purpose.DIALOG)
+        if request.method in ("ACK", "CANCEL"):
+            return None, Drop(f"sip.dropped.stray_{request.method.lower()}")
+        uri = sip_uri(request.request_uri)
+        if uri is None:
+            return None, Drop("sip.dropped.unknown_target")
+        masked = self._masked(uri, now)
+        if masked is not None:
+            return masked
+        host = flow.remote.host
+        if (tenant := self.tenants.domains.get(uri.host)) is not None:
+            return self._of_tenants((tenant,), Purpose.DOMAIN)
+        if host in self.tenants.trunks:
+            return self._of_tenants(self.tenants.trunks[host], Purpose.TRUNK)
+        return self._of_registrar(host, now)
+
+    def _known(self, request: Message) -> Door | None:
+        """The session that holds the transaction or dialog of ``request``."""
+        number = self._index.transactions.get(server_key(request))
+        if number is None and request.method == "CANCEL":
+            number = self._index.transactions.get(cancelled_key(request))
+        if number is None and request.to_tag:
+            number = self._index.dialogs.get((request.call_id, request.from_tag, request.to_tag))
+        return None if number is None else self._doors.get(number)
+
+    def _masked(self, uri: SipUri, now: float) -> tuple[Door | None, Admit | Answer | Drop] | None:
+        token = uri.param("wp")
+        tenant = self._hint.tenant_of(token) if token else None
+        if tenant is None:
+            return None
+        for door in self._doors.values():
+            if door.tenant == tenant and door.proxy.half.masks.is_live(uri, now):
+                return (door, Admit(Purpose.MASK)) if door.is_up else (None, OFFLINE)
+        return None
+
+    def _of_tenants(self, tenants: Iterable[int], purpose: Purpose) -> tuple[Door | None, Admit | Answer | Drop]:
+        """The agent of the one tenant that this is for; an agent with a PBX before one without."""
+        wanted = set(tenants)
+        if len(wanted) > 1:
+            return None, Answer(404, "Not Found", "several tenants have this trunk: it must dial a registered contact")
+        doors = sorted(
+            (door for door in self._doors.values() if door.tenant in wanted),
+            key=lambda door: (not door.is_up, not door.has_pbx, door.number),
+        )
+        if not doors or not doors[0].is_up:
+            return None, OFFLINE
+        return doors[0], Admit(purpose)
+
+    def _of_registrar(self, host: str, now: float) -> tuple[Door | None, Admit | Answer | Drop]:
+        """A registrar that dropped our mask: it may call the one tenant that is registered there."""
+        live = [n for n, until in self._index.registrars.get(host, {}).items() if until > now and n in self._doors]
+        if not live:
+            return None, Drop("sip.dropped.unknown_source")
+        return self._of_tenants({self._doors[number].tenant for number in live}, Purpose.REGISTERED)

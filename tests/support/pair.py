@@ -1,0 +1,203 @@
+"""Both half proxies joined by a wall in memory, on a virtual clock: what a phone sends in, and what comes out where.
+
+    world = World()
+    world.lan("10.1.0.50:5060", REGISTER)      # a datagram arrives on the LAN face
+    sent = world.take_public()                 # what the server sent: [(to, Message)]
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+from collections.abc import Callable
+
+from support.plane import FakePlane
+
+from inside_agent.policy import LanPolicy
+from outside_server.gatekeeper import Door, Gatekeeper, TenantDoors
+from outside_server.limits import CallLimits
+from outside_server.policy import PublicPolicy, never_sent_to
+from tunnel.address import Address, parse_address
+from tunnel.counters import Counters
+from tunnel.media.channels import AGENT_CHANNELS, SERVER_CHANNELS, ChannelSpace
+from tunnel.media.offer_answer import CallMedia
+from tunnel.media.streams import FaceRules
+from tunnel.sip.bindings import Bindings
+from tunnel.sip.contacts import ContactMasks
+from tunnel.sip.flow import Flow
+from tunnel.sip.half import FaceAddresses, FaceIndex, Half, RelayEvent
+from tunnel.sip.mask import MaskKey, TenantHint
+from tunnel.sip.message import Message, parse_untrusted
+from tunnel.sip.next_hop import Target
+from tunnel.sip.policy import Admit, Answer, Drop, FacePolicy
+from tunnel.sip.relay import HalfProxy
+from tunnel.sip.rewrite import Rewriter
+from tunnel.sip.wall import WallMessage, decode_untrusted, encode
+
+__all__ = ["AGENT", "SERVER", "World"]
+
+AGENT = Address("10.1.0.2", 5060)
+SERVER = Address("203.0.113.10", 5060)
+TENANT, AGENT_NUMBER = 7, 3
+EPOCH_S = 1_700_000_000.0
+
+
+class Side:
+    """One face: its half proxy, its fake ports, what it sent."""
+
+    def __init__(self, world: World, *, outside: bool, pbx: str, outside_uri: str, hide_full: bool) -> None:
+        at = SERVER if outside else AGENT
+        self.outside = outside
+        self.plane = FakePlane(at.host, first_port=20000 if outside else 30000)
+        self.addresses = FaceAddresses([("udp", at), ("tcp", at)])
+        self.index = FaceIndex()
+        self.bindings = Bindings()
+        self.counters = Counters()
+        self.sent: list[tuple[Flow, Message]] = []
+        self.events: list[RelayEvent] = []
+        self.limits = CallLimits(0, 0)
+        hint = TenantHint(b"h" * 32)
+        key = MaskKey(b"k" * 32, TENANT, hint if outside else None)
+        masks = ContactMasks(key, AGENT_NUMBER, outside=outside, epoch_s=EPOCH_S, bindings=self.bindings)
+        self.channels = ChannelSpace(SERVER_CHANNELS if outside else AGENT_CHANNELS)
+        policy: FacePolicy
+        if outside:
+            policy = PublicPolicy(self.addresses, self.limits)
+            self.gatekeeper = Gatekeeper(self.index, hint)
+        else:
+            self.lan_policy = policy = LanPolicy(
+                self.addresses, (ipaddress.IPv4Network("10.1.0.0/16"),), pbx.encode(), outside_uri.encode()
+            )
+        counter = itertools.count(1)
+        rules = FaceRules(
+            at.host, None, False, lambda ip: not never_sent_to(ipaddress.ip_address(ip), False), lambda ip: False
+        )
+        self.half = Half(
+            number=1,
+            outside=outside,
+            addresses=self.addresses,
+            index=self.index,
+            policy=policy,
+            masks=masks,
+            bindings=self.bindings,
+            rewriter=Rewriter(masks, outside=outside, hide_full=hide_full),
+            new_media=lambda call: CallMedia(call, self.plane, self.channels, rules, self.counters),
+            entropy=lambda n: next(counter).to_bytes(8, "big").rjust(n, b"\x5a" if outside else b"\xa5")[-n:],
+            counters=self.counters,
+            hide_full=hide_full,
+        )
+        self.proxy = HalfProxy(self.half)
+        if outside:
+            self.door = Door(1, TENANT, self.proxy)
+            self.gatekeeper.open(self.door)
+
+
+class World:
+    """A LAN with an agent, the internet with a server, and a wall between them that takes ``wall_delay_s``."""
+
+    def __init__(self, *, pbx: str = "", outside_uri: str = "", hide_full: bool = True) -> None:
+        self.now = 1000.0
+        self.lan_side = Side(self, outside=False, pbx=pbx, outside_uri=outside_uri, hide_full=hide_full)
+        self.public_side = Side(self, outside=True, pbx=pbx, outside_uri=outside_uri, hide_full=hide_full)
+        self.names: dict[str, str] = {}
+        self.crossed: list[WallMessage] = []
+        self.is_cut = False
+        for side in (self.lan_side, self.public_side):
+            side.proxy.link_came_up()
+
+    # In
+
+    def lan(self, source: str, data: bytes, transport: str = "udp", connection: int = 0) -> None:
+        """A message arrives on the LAN face."""
+        side = self.lan_side
+        self._arrive(side, source, data, transport, connection, lambda m, f: side.lan_policy.admit(m, f, True))
+
+    def public(self, source: str, data: bytes, transport: str = "udp", connection: int = 0) -> None:
+        """A message arrives on the public face."""
+        side = self.public_side
+
+        def admit(message: Message, flow: Flow) -> Admit | Answer | Drop:
+            return side.gatekeeper.admit(message, flow, self.now)[1]
+
+        self._arrive(side, source, data, transport, connection, admit)
+
+    def _arrive(
+        self,
+        side: Side,
+        source: str,
+        data: bytes,
+        transport: str,
+        connection: int,
+        admit: Callable[[Message, Flow], Admit | Answer | Drop],
+    ) -> None:
+        at = SERVER if side.outside else AGENT
+        flow = Flow(transport, at, parse_address(source), connection)
+        message = parse_untrusted(data)
+        if not message.is_request:
+            side.proxy.response(message, flow, self.now)
+        else:
+            verdict = admit(message, flow)
+            if isinstance(verdict, Admit):
+                side.proxy.request(message, flow, verdict, self.now)
+            elif isinstance(verdict, Drop):
+                side.counters.bump(verdict.counter)
+            else:
+                side.counters.bump(f"answered.{verdict.status}")
+        self.settle()
+
+    def settle(self) -> None:
+        """Let everything happen that happens without time passing."""
+        busy = True
+        while busy:
+            busy = False
+            for side, other in ((self.lan_side, self.public_side), (self.public_side, self.lan_side)):
+                for emission in side.proxy.take_emissions():
+                    side.sent.append((emission.flow, parse_untrusted(emission.data)))
+                side.events += side.proxy.take_events()
+                for lookup in side.proxy.take_lookups():
+                    busy = True
+                    found = self.names.get(lookup.uri.host)
+                    targets = [Target("udp", Address(found, lookup.uri.port or 5060))] if found else []
+                    side.proxy.resolved(lookup.key, targets, self.now)
+                if self.is_cut:
+                    continue
+                for crossing in side.proxy.take_crossings():
+                    busy = True
+                    self.crossed.append(crossing)
+                    other.proxy.wall(decode_untrusted(encode(crossing)), self.now)
+
+    def wait(self, seconds: float) -> None:
+        """Time passes; every timer fires when it is due."""
+        end = self.now + seconds
+        while True:
+            due = [at for side in (self.lan_side, self.public_side) if (at := side.proxy.deadline()) is not None]
+            at = min(due, default=end)
+            if at > end:
+                break
+            self.now = max(self.now, at)
+            for side in (self.lan_side, self.public_side):
+                side.proxy.tick(self.now)
+            self.settle()
+            if at == end:
+                break
+        self.now = end
+
+    def set_tenant(self, *, domains: tuple[str, ...] = (), trunks: tuple[str, ...] = ()) -> None:
+        """What ``wallpass tenant add`` would say."""
+        self.public_side.gatekeeper.tenants = TenantDoors(
+            dict.fromkeys(domains, TENANT), dict.fromkeys(trunks, (TENANT,))
+        )
+
+    # Out
+
+    def take_lan(self) -> list[tuple[str, Message]]:
+        """What the agent sent to the LAN since the last call, each with its destination."""
+        return self._take(self.lan_side)
+
+    def take_public(self) -> list[tuple[str, Message]]:
+        """What the server sent to the internet since the last call."""
+        return self._take(self.public_side)
+
+    def _take(self, side: Side) -> list[tuple[str, Message]]:
+        sent, side.sent = side.sent, []
+        return [(str(flow.remote), message) for flow, message in sent]

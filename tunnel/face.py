@@ -1,0 +1,117 @@
+"""One end's side towards a network: what its listeners hear goes to the half proxy it is for. [io]"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import trio
+
+from tunnel.address import Address
+from tunnel.counters import Counters
+from tunnel.errors import BadPacket
+from tunnel.seat import Seat
+from tunnel.sip.edit import stamp_source
+from tunnel.sip.flow import Flow
+from tunnel.sip.half import FaceIndex, is_natted
+from tunnel.sip.listener import Listeners
+from tunnel.sip.message import Message, parse_untrusted
+from tunnel.sip.policy import Admit, Answer, Drop
+from tunnel.sip.response import build_refusal_untrusted, build_response
+from tunnel.sip.via import reply_address
+
+__all__ = ["Face", "Verdict"]
+
+Verdict: TypeAlias = tuple[Seat | None, Admit | Answer | Drop]
+
+
+class Face:
+    """``gate`` decides for each request; ``seat`` finds the session of a number in ``index``; ``known`` says whether a
+    source may be told that it sent nonsense."""
+
+    def __init__(
+        self,
+        *,
+        listeners: Listeners,
+        index: FaceIndex,
+        gate: Callable[[Message, Flow, float], Verdict],
+        seat: Callable[[int], Seat | None],
+        known: Callable[[Flow], bool],
+        counters: Counters,
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self._listeners = listeners
+        self._index = index
+        self._gate = gate
+        self._seat = seat
+        self._known = known
+        self._counters = counters
+        self._entropy = entropy
+
+    def deliver(self, data: bytes, flow: Flow) -> None:
+        """A whole message came. Never raises."""
+        try:
+            message = parse_untrusted(data, stream=flow.reliable)
+            if message.is_request:
+                self._request(message, flow)
+            else:
+                self._response(message, flow)
+        except BadPacket as error:
+            self._counters.bump("sip.dropped.malformed")
+            if self._known(flow):
+                self._refuse(data, flow, error)
+
+    def failed(self, transport: str, remote: Address, connection: int, reason: str) -> None:
+        """A stream connection could not be made or is gone: whoever used it must know."""
+        self._counters.bump("sip.connections_failed")
+        for number in set(self._index.branches.values()):
+            seat = self._seat(number)
+            if seat is not None:
+                seat.proxy.transport_failed(transport, remote, connection, trio.current_time())
+                seat.settle()
+
+    def _request(self, message: Message, flow: Flow) -> None:
+        now = trio.current_time()
+        seat, verdict = self._gate(message, flow, now)
+        if isinstance(verdict, Drop):
+            self._counters.bump(verdict.counter)
+        elif isinstance(verdict, Answer):
+            self._answer(message, flow, verdict)
+        elif seat is not None:
+            seat.proxy.request(message, flow, verdict, now)
+            seat.settle()
+
+    def _response(self, message: Message, flow: Flow) -> None:
+        number = self._index.branches.get(message.top_via.branch)
+        seat = None if number is None else self._seat(number)
+        if seat is None:
+            self._counters.bump("sip.dropped.stray_response")
+            return
+        seat.proxy.response(message, flow, trio.current_time())
+        seat.settle()
+
+    def _answer(self, message: Message, flow: Flow, answer: Answer) -> None:
+        """A response without a transaction: the sender repeats its request if this is lost."""
+        if message.method == "ACK":
+            return
+        self._counters.bump(f"sip.answered.{answer.status}")
+        extra = []
+        if answer.warning:
+            extra.append(b'Warning: 399 wallpass "%s"' % answer.warning.encode())
+        if answer.retry_after_s:
+            extra.append(b"Retry-After: %d" % answer.retry_after_s)
+        if message.method == "OPTIONS" and answer.status == 200:
+            extra += [b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS", b"Accept: application/sdp"]
+        stamped = stamp_source(message, flow.remote)
+        tag = self._entropy(5).hex().encode("ascii")
+        raw = build_response(stamped, answer.status, answer.reason, tag, extra)
+        natted = is_natted(message, flow)
+        remote = flow.remote if flow.reliable else reply_address(message.top_via, flow.remote, force_rport=natted)
+        self._listeners.send(raw, Flow(flow.transport, flow.local, remote, flow.connection))
+
+    def _refuse(self, data: bytes, flow: Flow, error: BadPacket) -> None:
+        refusal = build_refusal_untrusted(data, flow.remote, error.status, error.reason)
+        if refusal is not None:
+            raw, remote = refusal
+            to = flow.remote if flow.reliable else remote
+            self._listeners.send(raw, Flow(flow.transport, flow.local, to, flow.connection))

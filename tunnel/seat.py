@@ -1,0 +1,201 @@
+"""One session at one end, with all that belongs to it: link, half proxy, media pump, and what is counted of them. [io]
+
+It carries out what the cores say. Nothing here knows a rule of SIP.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from tunnel.counters import Counters
+from tunnel.errors import BadPacket
+from tunnel.link.driver import Link
+from tunnel.link.events import SessionDown, SessionEvent, SessionExpired, SessionUp, SignalReceived
+from tunnel.link.resume import SignalNotTaken
+from tunnel.media.pump import Pump
+from tunnel.sip.half import CallAnswered, CallClosed, CallOpened, Lookup, RelayEvent
+from tunnel.sip.listener import Listeners
+from tunnel.sip.relay import HalfProxy
+from tunnel.sip.resolve import Resolver, ResolveFailed
+from tunnel.sip.wall import Failed, PeerFacts, RequestCrossed, WallMessage, decode_untrusted, encode
+
+__all__ = ["Seat"]
+
+log = structlog.get_logger()
+
+
+class CallBook:
+    """The calls of one seat as numbers: how many are up now and were ever, by direction."""
+
+    def __init__(self) -> None:
+        self.total: Counter[str] = Counter()
+        self.answered = 0
+        self._open: dict[int, str] = {}
+
+    def note(self, event: RelayEvent) -> None:
+        """Keep step with the half proxy."""
+        if isinstance(event, CallOpened):
+            direction = "outbound" if event.outbound else "inbound"
+            self._open[event.call] = direction
+            self.total[direction] += 1
+        elif isinstance(event, CallAnswered):
+            self.answered += 1
+        else:
+            self._open.pop(event.call, None)
+
+    @property
+    def active(self) -> Counter[str]:
+        return Counter(self._open.values())
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+
+class Seat:
+    """``new_proxy`` makes the half proxy of a fresh session; ``on_event`` hears of calls and of the session."""
+
+    def __init__(
+        self,
+        *,
+        listeners: Listeners,
+        resolver: Resolver,
+        pump: Pump,
+        new_link: Callable[[Callable[[SessionEvent], None]], Link],
+        new_proxy: Callable[[], HalfProxy],
+        on_session: Callable[[SessionEvent], None],
+        on_call: Callable[[RelayEvent], None],
+        counters: Counters,
+    ) -> None:
+        self.counters = counters
+        self.book = CallBook()
+        self.pump = pump
+        self.link = new_link(self._session_event)
+        self.proxy = new_proxy()
+        self.peer_has_pbx = False
+        self.draining = False
+        self._listeners = listeners
+        self._resolver = resolver
+        self._new_proxy = new_proxy
+        self._on_session = on_session
+        self._on_call = on_call
+        self._lookups: trio.Nursery | None = None
+        self._alarm = trio.CancelScope()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; then every call of this seat is gone."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._lookups = nursery
+                await nursery.start(self.link.run)
+                nursery.start_soon(self.pump.run)
+                task_status.started()
+                while True:
+                    deadline = self.proxy.deadline()
+                    with trio.CancelScope(deadline=math.inf if deadline is None else deadline) as self._alarm:
+                        await trio.sleep_forever()
+                    self.proxy.tick(trio.current_time())
+                    self.settle()
+        finally:
+            self._lookups = None
+            self.proxy.close(trio.current_time())
+            self._drain_events()
+            self.pump.close()
+
+    # What happens
+
+    def _session_event(self, event: SessionEvent) -> None:
+        now = trio.current_time()
+        if isinstance(event, SignalReceived):
+            self._wall(event.payload, now)
+        elif isinstance(event, SessionUp):
+            self._on_session(event)
+            self.proxy.link_came_up()
+        elif isinstance(event, SessionDown):
+            self.proxy.link_went_down(now)
+            self._on_session(event)
+        elif isinstance(event, SessionExpired):
+            self._start_over(now)
+            self._on_session(event)
+        else:
+            self._on_session(event)
+        self.settle()
+
+    def _wall(self, payload: bytes, now: float) -> None:
+        try:
+            message = decode_untrusted(payload)
+        except BadPacket:
+            self.counters.bump("sip.dropped.bad_wall_message")
+            return
+        if isinstance(message, PeerFacts):
+            self.peer_has_pbx = message.has_pbx
+        else:
+            self.proxy.wall(message, now)
+
+    def _start_over(self, now: float) -> None:
+        """The session is over: its calls are, too. A new session begins with nothing."""
+        self.proxy.close(now)
+        self.settle()
+        self.proxy = self._new_proxy()
+        self.proxy.half.draining = self.draining
+
+    def drain(self) -> None:
+        """Take no new calls from now on."""
+        self.draining = self.proxy.half.draining = True
+
+    # What is to be done
+
+    def settle(self) -> None:
+        """After each change of the half proxy: carry out what it wants."""
+        proxy, now = self.proxy, trio.current_time()
+        while crossings := proxy.take_crossings():
+            for crossing in crossings:
+                self._cross(crossing, now)
+        for emission in proxy.take_emissions():
+            self._listeners.send(emission.data, emission.flow, emission.server_name)
+        for lookup in proxy.take_lookups():
+            if self._lookups is not None:
+                self._lookups.start_soon(self._look_up, lookup, proxy)
+        self._drain_events()
+        deadline = proxy.deadline()
+        if deadline is not None and deadline < self._alarm.deadline:
+            self._alarm.deadline = deadline
+
+    def tell(self, message: WallMessage) -> None:
+        """Say something to the other end besides what the half proxy says."""
+        self._cross(message, trio.current_time())
+
+    def _cross(self, message: WallMessage, now: float) -> None:
+        try:
+            self.link.send_signal(encode(message))
+        except SignalNotTaken:
+            self.counters.bump("sip.not_taken_by_link")
+            if isinstance(message, RequestCrossed) and message.transaction:
+                failed = Failed(message.transaction, 503, "Service Unavailable", "the tunnel takes no more", 5)
+                self.proxy.wall(failed, now)
+
+    async def _look_up(self, lookup: Lookup, proxy: HalfProxy) -> None:
+        try:
+            targets = await self._resolver.resolve(lookup.uri)
+        except ResolveFailed:
+            self.counters.bump("sip.names_not_resolved")
+            targets = []
+        if proxy is self.proxy:
+            proxy.resolved(lookup.key, targets, trio.current_time())
+            self.settle()
+
+    def _drain_events(self) -> None:
+        events = self.proxy.take_events()
+        for event in events:
+            self.book.note(event)
+            self._on_call(event)
+            if isinstance(event, CallAnswered):
+                log.info("call.answered", call=f"{event.call:x}", setup_s=round(event.setup_s, 3))
+            elif isinstance(event, CallClosed):
+                log.info("call.closed", call=f"{event.call:x}", status=event.status, seconds=round(event.seconds, 1))
+        if events:
+            self.link.session.set_busy(len(self.book), trio.current_time())

@@ -1,0 +1,184 @@
+"""All stream connections of a face: those that peers made, and those that we made and use again while they live."""
+
+from __future__ import annotations
+
+import itertools
+import ssl
+from collections import Counter
+from collections.abc import Callable
+from typing import TypeAlias
+
+import trio
+
+from tunnel.address import Address
+from tunnel.counters import Counters
+from tunnel.sip.connection import Connection, Deliver, StreamLimits
+from tunnel.sip.flow import Flow
+from tunnel.sip.sockets import is_wildcard, mark_signalling
+
+__all__ = ["Connections", "Failed"]
+
+Failed: TypeAlias = Callable[[str, Address, int, str], None]
+_OutgoingKey: TypeAlias = tuple[str, Address, str]
+
+
+class Connections:
+    """Opened connections run in ``nursery``; each that ends after it was open, or never opened, is told to ``failed``."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        deliver: Deliver,
+        failed: Failed,
+        counters: Counters,
+        limits: StreamLimits,
+        server_tls: ssl.SSLContext | None,
+        client_tls: ssl.SSLContext | None,
+    ) -> None:
+        self._nursery = nursery
+        self._deliver = deliver
+        self._failed = failed
+        self._counters = counters
+        self._limits = limits
+        self._server_tls = server_tls
+        self._client_tls = client_tls
+        self._numbers = itertools.count(1)
+        self._by_number: dict[int, Connection] = {}
+        self._outgoing: dict[_OutgoingKey, Connection] = {}
+        self._per_source: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    async def accept(self, listener: trio.SocketListener, transport: str, local: Address) -> None:
+        """Take connections from ``listener`` until cancelled; those beyond the limits are closed at once."""
+        while True:
+            try:
+                stream = await listener.accept()
+            except OSError:  # out of file descriptors or memory: whoever holds them must let go first
+                self._counters.bump("sip.stream.accept_errors")
+                await trio.sleep(0.1)
+                continue
+            try:
+                peer = stream.socket.getpeername()
+            except OSError:  # gone already
+                stream.socket.close()
+                continue
+            source = Address(peer[0], peer[1])
+            if len(self) >= self._limits.total or self._per_source[source.host] >= self._limits.per_source:
+                self._counters.bump("sip.stream.refused")
+                stream.socket.close()
+                continue
+            self._admit(stream, Flow(transport, local, source, next(self._numbers)))
+
+    def send(self, data: bytes, flow: Flow, server_name: str, bind_host: str) -> None:
+        """Send over the connection that ``flow`` names, or over one of ours to its remote; never waits."""
+        if flow.connection:
+            connection = self._by_number.get(flow.connection)
+            if connection is None:
+                self.report(flow, "the connection is gone")
+            else:
+                connection.send(data)
+            return
+        if flow.transport == "tls" and self._client_tls is None:
+            self.report(flow, "TLS is not set up")
+            return
+        key = (flow.transport, flow.remote, server_name)
+        connection = self._outgoing.get(key)
+        if connection is None:
+            if len(self) >= self._limits.total:
+                self._counters.bump("sip.stream.refused")
+                self.report(flow, "too many connections")
+                return
+            connection = self._outgoing[key] = self._connect(flow, server_name, bind_host)
+        connection.send(data)
+
+    def report(self, flow: Flow, reason: str) -> None:
+        """Tell ``failed``, but not from within the caller's own call of ``send``."""
+
+        async def tell() -> None:
+            self._failed(flow.transport, flow.remote, flow.connection, reason)
+
+        self._nursery.start_soon(tell)
+
+    def _admit(self, stream: trio.SocketStream, flow: Flow) -> None:
+        mark_signalling(stream.socket)
+
+        async def opener() -> trio.abc.Stream:
+            if flow.transport != "tls" or self._server_tls is None:
+                return stream
+            secured = trio.SSLStream(stream, self._server_tls, server_side=True, https_compatible=True)
+            return await _shaken(secured)
+
+        connection = Connection(
+            flow, opener, self._limits.handshake_s, self._limits, self._deliver, self._counters, accepted=True
+        )
+        self._per_source[flow.remote.host] += 1
+        self._start(connection, None)
+
+    def _connect(self, flow: Flow, server_name: str, bind_host: str) -> Connection:
+        named = Flow(flow.transport, flow.local, flow.remote, next(self._numbers))
+
+        async def opener() -> trio.abc.Stream:
+            stream = await _connected(flow.remote, bind_host)
+            if flow.transport != "tls" or self._client_tls is None:
+                return stream
+            hostname = server_name or flow.remote.host
+            secured = trio.SSLStream(stream, self._client_tls, server_hostname=hostname, https_compatible=True)
+            return await _shaken(secured)
+
+        connection = Connection(
+            named, opener, self._limits.connect_s, self._limits, self._deliver, self._counters, accepted=False
+        )
+        self._start(connection, (flow.transport, flow.remote, server_name))
+        return connection
+
+    def _start(self, connection: Connection, key: _OutgoingKey | None) -> None:
+        self._by_number[connection.flow.connection] = connection
+        self._nursery.start_soon(self._live, connection, key)
+
+    async def _live(self, connection: Connection, key: _OutgoingKey | None) -> None:
+        flow = connection.flow
+        try:
+            await connection.run()
+        finally:
+            del self._by_number[flow.connection]
+            if key is None:
+                self._release_source(flow.remote.host)
+            elif self._outgoing.get(key) is connection:
+                del self._outgoing[key]
+        if connection.is_open or not connection.accepted:
+            self._failed(flow.transport, flow.remote, flow.connection, connection.reason)
+        else:
+            self._counters.bump("sip.stream.handshake_failed")
+
+    def _release_source(self, host: str) -> None:
+        self._per_source[host] -= 1
+        if not self._per_source[host]:
+            del self._per_source[host]
+
+
+async def _connected(remote: Address, bind_host: str) -> trio.SocketStream:
+    """A TCP connection from ``bind_host``. Raises OSError."""
+    family = trio.socket.AF_INET6 if remote.is_ipv6 else trio.socket.AF_INET
+    sock = trio.socket.socket(family, trio.socket.SOCK_STREAM)
+    try:
+        if bind_host and not is_wildcard(bind_host):
+            await sock.bind((bind_host, 0))
+        await sock.connect(remote)
+    except BaseException:
+        sock.close()
+        raise
+    stream = trio.SocketStream(sock)
+    mark_signalling(stream.socket)
+    return stream
+
+
+async def _shaken(stream: trio.SSLStream[trio.SocketStream]) -> trio.SSLStream[trio.SocketStream]:
+    """The stream after its TLS handshake; closed when that fails or is cancelled."""
+    try:
+        await stream.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return stream
