@@ -53,7 +53,7 @@ def join_command(token: str, config: Path, name: str | None, replace: bool) -> N
     from inside_agent.join import credentials_path, join, save_credentials
     from tunnel.errors import BadPacket, LocalMisuse
     from tunnel.files import check_data_dir
-    from tunnel.link.identity import Token
+    from tunnel.link.token import Token
 
     settings = load(config)
     check_data_dir(settings.file, settings.data_dir)

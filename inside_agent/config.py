@@ -17,12 +17,11 @@ from tunnel.config import (
     ProxyUrl,
     Seconds,
     SipUriText,
-    build,
-    load_toml,
     sip_uri_host,
     warn_of_media_ports,
 )
 from tunnel.errors import BadConfig
+from tunnel.toml_file import build, load_toml
 
 __all__ = ["AgentConfig", "AgentTunnel", "LanFace", "Transport", "load", "warnings_of"]
 

@@ -16,10 +16,9 @@ import trio
 from tunnel.address import Address, parse_address
 from tunnel.errors import BadPacket, CarrierLost, LocalMisuse, PeerMisbehaved, Refused, WallpassError
 from tunnel.files import read_file, write_atomic
+from tunnel.link.credentials import AgentCredentials
 from tunnel.link.identity import (
-    AgentCredentials,
     PrivateKey,
-    Token,
     der_to_pem,
     load_certificate_untrusted,
     make_csr,
@@ -28,6 +27,7 @@ from tunnel.link.identity import (
 from tunnel.link.join_wire import receive_message, send_message
 from tunnel.link.joining import JOIN_DEADLINE_S, Joined, JoinRequest, decode_response_untrusted, encode
 from tunnel.link.secure import ALPN_JOIN, agent_context
+from tunnel.link.token import Token
 
 __all__ = ["credentials_path", "join", "load_credentials", "save_credentials"]
 

@@ -137,7 +137,7 @@ def invite_command(name: str, expires: timedelta, config: Path) -> None:
     """Print a TOKEN with which one agent may join, once."""
     from outside_server.authority import Authority
     from outside_server.tenants import hash_of
-    from tunnel.link.identity import Token
+    from tunnel.link.token import Token
 
     now = datetime.now(UTC)
     secret = os.urandom(INVITATION_SECRET_BYTES)

@@ -12,12 +12,11 @@ from tunnel.config import (
     BindHost,
     FaceConfig,
     Seconds,
-    build,
     check_listen,
-    load_toml,
     warn_of_media_ports,
 )
 from tunnel.errors import BadConfig
+from tunnel.toml_file import build, load_toml
 
 __all__ = ["PublicFace", "ServerConfig", "ServerTunnel", "load", "warnings_of"]
 
@@ -77,6 +76,11 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How long after SIGTERM live calls may go on, in seconds. Default 30; a service manager must wait longer."""
     file: str = "settings"
     """The file this was read from, for error messages; no key of the file."""
+
+    def __post_init__(self) -> None:
+        if not self.join_addresses():
+            mend = "agents could not be told where to connect: name an address, or one of that family in public.address"
+            raise BadConfig("settings", "tunnel.listen", str(self.tunnel.listen), mend)
 
     def join_addresses(self, port: int | None = None) -> tuple[Address, ...]:
         """Where an agent finds this server: the tunnel's own address, or behind a wildcard the public ones."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from tunnel.sip.contacts import ContactMasks
 from tunnel.sip.flow import Flow
 from tunnel.sip.half import FaceIndex, sip_uri
 from tunnel.sip.mask import TenantHint
 from tunnel.sip.message import Message
 from tunnel.sip.policy import Admit, Answer, Drop, Purpose
-from tunnel.sip.relay import HalfProxy
 from tunnel.sip.transaction_key import cancelled_key, server_key
 from tunnel.sip.uri import SipUri
 
@@ -23,15 +24,26 @@ __all__ = ["Door", "Gatekeeper", "TenantDoors"]
 OFFLINE = Answer(480, "Temporarily Unavailable", "the agent is offline", retry_after_s=10)
 
 
-@dataclass(slots=True)
-class Door:
-    """One agent's way in: its half proxy while its session lives, and what it told of itself."""
+class Door(Protocol):
+    """One agent's way in, from its first connection until its session has expired."""
 
-    number: int
-    tenant: int
-    proxy: HalfProxy
-    is_up: bool = True
-    has_pbx: bool = False
+    @property
+    def number(self) -> int:
+        """The half proxy's number on this face."""
+
+    @property
+    def tenant(self) -> int: ...
+
+    @property
+    def masks(self) -> ContactMasks: ...
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the session lives, connected or not."""
+
+    @property
+    def has_pbx(self) -> bool:
+        """Whether a PBX takes calls there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +68,6 @@ class Gatekeeper:
 
     def close(self, number: int) -> None:
         self._doors.pop(number, None)
-
-    def door(self, number: int) -> Door | None:
-        return self._doors.get(number)
 
     def admit(self, request: Message, flow: Flow, now: float) -> tuple[Door | None, Admit | Answer | Drop]:
         """The agent that ``request`` is for and why; or the answer, or silence. Raises BadPacket."""
@@ -95,7 +104,7 @@ class Gatekeeper:
         if tenant is None:
             return None
         for door in self._doors.values():
-            if door.tenant == tenant and door.proxy.half.masks.is_live(uri, now):
+            if door.tenant == tenant and door.masks.is_live(uri, now):
                 return (door, Admit(Purpose.MASK)) if door.is_up else (None, OFFLINE)
         return None
 

@@ -180,7 +180,7 @@ class SqliteTenants:
             ).fetchall()
             if agent is not None and not rows:
                 raise LocalMisuse(f"the tenant {name!r} has no agent {agent!r} that could be revoked")
-        return [Agent(*row, revoked=True) for row in rows]
+        return [Agent(number, tenant_id, name, serial, revoked=True) for number, tenant_id, name, serial in rows]
 
     # --- helpers ---
 

@@ -32,7 +32,6 @@ class Face:
     def __init__(
         self,
         *,
-        listeners: Listeners,
         index: FaceIndex,
         gate: Callable[[Message, Flow, float], Verdict],
         seat: Callable[[int], Seat | None],
@@ -40,13 +39,17 @@ class Face:
         counters: Counters,
         entropy: Callable[[int], bytes],
     ) -> None:
-        self._listeners = listeners
+        self._listeners: Listeners | None = None
         self._index = index
         self._gate = gate
         self._seat = seat
         self._known = known
         self._counters = counters
         self._entropy = entropy
+
+    def use(self, listeners: Listeners) -> None:
+        """The listeners that answers leave by; they deliver to this face."""
+        self._listeners = listeners
 
     def deliver(self, data: bytes, flow: Flow) -> None:
         """A whole message came. Never raises."""
@@ -107,11 +110,15 @@ class Face:
         raw = build_response(stamped, answer.status, answer.reason, tag, extra)
         natted = is_natted(message, flow)
         remote = flow.remote if flow.reliable else reply_address(message.top_via, flow.remote, force_rport=natted)
-        self._listeners.send(raw, Flow(flow.transport, flow.local, remote, flow.connection))
+        self._send(raw, Flow(flow.transport, flow.local, remote, flow.connection))
 
     def _refuse(self, data: bytes, flow: Flow, error: BadPacket) -> None:
         refusal = build_refusal_untrusted(data, flow.remote, error.status, error.reason)
         if refusal is not None:
             raw, remote = refusal
             to = flow.remote if flow.reliable else remote
-            self._listeners.send(raw, Flow(flow.transport, flow.local, to, flow.connection))
+            self._send(raw, Flow(flow.transport, flow.local, to, flow.connection))
+
+    def _send(self, data: bytes, flow: Flow) -> None:
+        if self._listeners is not None:
+            self._listeners.send(data, flow)

@@ -129,10 +129,12 @@ class Handle(Protocol[ConfigT_contra]):
         """Work by another configuration from now on, live calls untouched. Raises BadConfig and changes nothing."""
 
 
-class Serve(Protocol[ConfigT]):
+class Serve(Protocol[ConfigT_contra]):
     """``serve`` of an end: runs until cancelled, its handle is the value of ``task_status.started``."""
 
-    def __call__(self, config: ConfigT, *, task_status: trio.TaskStatus[Handle[ConfigT]]) -> Awaitable[None]: ...
+    def __call__(
+        self, config: ConfigT_contra, *, task_status: trio.TaskStatus[Handle[ConfigT_contra]]
+    ) -> Awaitable[None]: ...
 
 
 def run_end(

@@ -17,11 +17,13 @@ from tunnel.errors import BadPacket
 from tunnel.link.driver import Link
 from tunnel.link.events import SessionDown, SessionEvent, SessionExpired, SessionUp, SignalReceived
 from tunnel.link.resume import SignalNotTaken
+from tunnel.link.session import Session
 from tunnel.media.pump import Pump
 from tunnel.sip.half import CallAnswered, CallClosed, CallOpened, Lookup, RelayEvent
 from tunnel.sip.listener import Listeners
+from tunnel.sip.policy import FacePolicy
 from tunnel.sip.relay import HalfProxy
-from tunnel.sip.resolve import Resolver, ResolveFailed
+from tunnel.sip.resolve import ResolveFailed, Resolver
 from tunnel.sip.wall import Failed, PeerFacts, RequestCrossed, WallMessage, decode_untrusted, encode
 
 __all__ = ["Seat"]
@@ -64,20 +66,21 @@ class Seat:
         *,
         listeners: Listeners,
         resolver: Resolver,
-        pump: Pump,
-        new_link: Callable[[Callable[[SessionEvent], None]], Link],
-        new_proxy: Callable[[], HalfProxy],
+        new_pump: Callable[[Link], Pump],
+        session: Session,
+        new_proxy: Callable[[Pump], HalfProxy],
         on_session: Callable[[SessionEvent], None],
         on_call: Callable[[RelayEvent], None],
         counters: Counters,
     ) -> None:
         self.counters = counters
         self.book = CallBook()
-        self.pump = pump
-        self.link = new_link(self._session_event)
-        self.proxy = new_proxy()
+        self.link = Link(session, self._session_event)
+        self.pump = new_pump(self.link)
+        self.proxy = new_proxy(self.pump)
         self.peer_has_pbx = False
         self.draining = False
+        self.policy: FacePolicy | None = None
         self._listeners = listeners
         self._resolver = resolver
         self._new_proxy = new_proxy
@@ -140,12 +143,18 @@ class Seat:
         """The session is over: its calls are, too. A new session begins with nothing."""
         self.proxy.close(now)
         self.settle()
-        self.proxy = self._new_proxy()
+        self.proxy = self._new_proxy(self.pump)
         self.proxy.half.draining = self.draining
+        if self.policy is not None:
+            self.proxy.half.policy = self.policy
 
     def drain(self) -> None:
         """Take no new calls from now on."""
         self.draining = self.proxy.half.draining = True
+
+    def use_policy(self, policy: FacePolicy) -> None:
+        """Decide by ``policy`` from now on; live calls go on."""
+        self.policy = self.proxy.half.policy = policy
 
     # What is to be done
 

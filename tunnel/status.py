@@ -19,8 +19,8 @@ import rich.table
 import structlog
 import trio
 
-from tunnel.config import load_toml
 from tunnel.errors import BadConfig, LocalMisuse
+from tunnel.toml_file import load_toml
 
 __all__ = ["fetch_status", "is_up", "serve_status", "status_command"]
 

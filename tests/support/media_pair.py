@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass, field
 
 from support.plane import FakePlane
-
 from tunnel.address import Address
 from tunnel.counters import Counters
 from tunnel.media.body import SipBody

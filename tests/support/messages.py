@@ -34,7 +34,6 @@ INVITE = compose(
     "Allow: INVITE, ACK, CANCEL, OPTIONS, BYE",
     "Content-Type: application/sdp",
     f"Content-Length: {len(OFFER)}",
-    "",
     body=OFFER,
 )
 
@@ -48,7 +47,6 @@ REGISTER = compose(
     "k: path , outbound,gruu",
     'm: "A, B" <sip:alice@10.1.0.7;ob>;reg-id=1;+sip.instance="<urn:uuid:0-1>";expires=9 , <sip:alice@10.1.0.8>;q=0.5',
     "l: 0",
-    "",
 )
 
 
@@ -98,7 +96,7 @@ def odd_messages(draw: st.DrawFn) -> bytes:
     body = draw(st.binary(max_size=40))
     if draw(st.booleans()):
         lines.append(spelled("Content-Length", "l") + f"{len(body)}")
-    return compose("INVITE sip:b@c SIP/2.0", *lines, "", body=body)
+    return compose("INVITE sip:b@c SIP/2.0", *lines, body=body)
 
 
 @st.composite

@@ -10,11 +10,12 @@ from __future__ import annotations
 import ipaddress
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from support.plane import FakePlane
 
 from inside_agent.policy import LanPolicy
-from outside_server.gatekeeper import Door, Gatekeeper, TenantDoors
+from outside_server.gatekeeper import Gatekeeper, TenantDoors
 from outside_server.limits import CallLimits
 from outside_server.policy import PublicPolicy, never_sent_to
 from tunnel.address import Address, parse_address
@@ -42,6 +43,17 @@ TENANT, AGENT_NUMBER = 7, 3
 EPOCH_S = 1_700_000_000.0
 
 
+@dataclass
+class OpenDoor:
+    """The one agent's way in."""
+
+    number: int
+    tenant: int
+    masks: ContactMasks
+    is_up: bool = True
+    has_pbx: bool = True
+
+
 class Side:
     """One face: its half proxy, its fake ports, what it sent."""
 
@@ -58,7 +70,8 @@ class Side:
         self.limits = CallLimits(0, 0)
         hint = TenantHint(b"h" * 32)
         key = MaskKey(b"k" * 32, TENANT, hint if outside else None)
-        masks = ContactMasks(key, AGENT_NUMBER, outside=outside, epoch_s=EPOCH_S, bindings=self.bindings)
+        masks = ContactMasks(outside=outside, epoch_s=EPOCH_S, bindings=self.bindings)
+        masks.use(key, AGENT_NUMBER)
         self.channels = ChannelSpace(SERVER_CHANNELS if outside else AGENT_CHANNELS)
         policy: FacePolicy
         if outside:
@@ -88,7 +101,7 @@ class Side:
         )
         self.proxy = HalfProxy(self.half)
         if outside:
-            self.door = Door(1, TENANT, self.proxy)
+            self.door = OpenDoor(1, TENANT, masks)
             self.gatekeeper.open(self.door)
 
 

@@ -39,7 +39,8 @@ class FakePlane:
 
     def tie(self, lease: int, channel: int, now: float) -> None:
         assert lease in self.held
-        assert channel and not channel % 2
+        assert channel > 0
+        assert channel % 2 == 0
         assert channel not in [each for _, each in self.ties], "a channel is tied to one lease"
         self.ties[lease, channel] = None
         self.calls.append(("tie", lease, channel))

@@ -1,4 +1,4 @@
-"""Who the two ends are: keys, certificate requests, the facts in a certificate, the TOKEN, the agent's credentials.
+"""Who the two ends are: keys, certificate requests, and the facts in a certificate.
 
 An identity is a certificate made by the server's own authority, never an address. The server's certificate
 may only serve; an agent's bears ``wallpass:tenant/3/agent/7`` and may only be a client, so that none can pose as the other.
@@ -7,28 +7,23 @@ may only serve; an agent's bears ``wallpass:tenant/3/agent/7`` and may only be a
 from __future__ import annotations
 
 import base64
-import binascii
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 
-import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tunnel.address import Address, parse_address
 from tunnel.errors import BadPacket
 
 __all__ = [
-    "AgentCredentials",
+    "NOT_X509",
     "AgentIdentity",
     "PrivateKey",
-    "Token",
     "agent_uri",
     "der_to_pem",
     "key_to_pem",
@@ -43,9 +38,6 @@ __all__ = [
 PrivateKey = ec.EllipticCurvePrivateKey
 """P-256: the one kind that every OpenSSL, every TLS 1.3 stack and every inspecting middlebox takes."""
 
-MAX_TOKEN_CHARACTERS = 4096
-MAX_NAME_CHARACTERS = 63
-SECRET_BYTES = 16, 64  # fewest (128 bits: guessing is hopeless), most
 SHARE_LEFT_TO_RENEW = 1 / 3
 
 T = TypeVar("T")
@@ -175,126 +167,3 @@ def _x509(what: str, load: Callable[[bytes], T], der: bytes) -> T:
         return load(der)
     except NOT_X509 as error:
         raise BadPacket(f"these bytes are no {what}: {error}") from None
-
-
-# --- the TOKEN ------------------------------------------------------------------------------------------------------
-# wp1. base64url( msgpack [ [server, ...], authority DER, tenant, secret, expires ] )    no padding, one line
-
-TOKEN_PREFIX = "wp1."
-
-
-class _TokenBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    servers: list[str]
-    authority: bytes
-    tenant: str
-    secret: bytes
-    expires: int
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """What ``tenant invite`` prints and ``join`` takes: where the server is, who it must be, and the right to enter.
-
-    ``authority`` is the DER of the server's own CA certificate, so that the agent can verify the server before it sends
-    the secret; ``expires`` is Unix time in seconds.
-    """
-
-    servers: tuple[Address, ...]
-    authority: bytes
-    tenant: str
-    secret: bytes
-    expires: int
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the authority's certificate, as hexadecimal digits: what people compare."""
-        return hashlib.sha256(self.authority).hexdigest()
-
-    def __str__(self) -> str:
-        servers = [str(server) for server in self.servers]
-        body = _TokenBody(servers, self.authority, self.tenant, self.secret, self.expires)
-        return TOKEN_PREFIX + base64.urlsafe_b64encode(msgspec.msgpack.encode(body)).rstrip(b"=").decode()
-
-    def __repr__(self) -> str:
-        return f"<Token for tenant {self.tenant!r} at {', '.join(map(str, self.servers))}>"
-
-    @classmethod
-    def parse_untrusted(cls, text: str) -> Token:
-        """The TOKEN in ``text``, white space around and line breaks within forgiven. Raises BadPacket."""
-        line = "".join(text.split())
-        if not line.startswith(TOKEN_PREFIX) or len(line) > MAX_TOKEN_CHARACTERS or not line.isascii():
-            raise BadPacket(f"this is no TOKEN: one begins with {TOKEN_PREFIX}")
-        try:
-            packed = base64.b64decode(line[len(TOKEN_PREFIX) :] + "==", altchars=b"-_", validate=True)
-            body = msgspec.msgpack.decode(packed, type=_TokenBody)
-        except (binascii.Error, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            raise BadPacket("this TOKEN is damaged: copy the whole line") from None
-        if not body.servers or not SECRET_BYTES[0] <= len(body.secret) <= SECRET_BYTES[1]:
-            raise BadPacket("this TOKEN is damaged: copy the whole line")
-        if not 0 < len(body.tenant) <= MAX_NAME_CHARACTERS or not body.tenant.isprintable():
-            raise BadPacket("this TOKEN is damaged: copy the whole line")
-        load_certificate_untrusted(body.authority)
-        return cls(tuple(map(parse_address, body.servers)), body.authority, body.tenant, body.secret, body.expires)
-
-
-# --- what an agent keeps --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class AgentCredentials:
-    """All that ``join`` leaves in the agent's ``data_dir``: one PEM text, so that one write replaces the whole.
-
-    The facts stand as ``name: value`` lines above the PEM blocks, where OpenSSL skips them; therefore the file itself
-    can be given to ``SSLContext.load_cert_chain``.
-    """
-
-    key: PrivateKey
-    certificate: bytes
-    """The agent's certificate, DER."""
-    authority: bytes
-    """The server's CA certificate, DER: the only one this agent ever trusts for the session."""
-    servers: tuple[Address, ...]
-    """Where the server listens for agents, best first."""
-    tenant: str
-    """The tenant's name, for people."""
-
-    @property
-    def identity(self) -> AgentIdentity:
-        return AgentIdentity.from_certificate_untrusted(self.certificate)
-
-    @property
-    def authority_pem(self) -> str:
-        """The pinned authority, to give to ``SSLContext.load_verify_locations(cadata=...)``."""
-        return der_to_pem(self.authority).decode()
-
-    def needs_renewal(self, now: datetime) -> bool:
-        """Whether the agent should ask for a new certificate; ``now`` is aware."""
-        return needs_renewal(load_certificate_untrusted(self.certificate), now)
-
-    def __bytes__(self) -> bytes:
-        identity = self.identity
-        facts = [
-            "Who this wallpass agent is; the private key below must stay on this host.",
-            f"tenant: {self.tenant}",
-            f"agent: {identity.name}",
-            f"expires: {identity.not_after.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
-            *(f"server: {server}" for server in self.servers),
-        ]
-        text = "\n".join(facts).encode() + b"\n"
-        return text + key_to_pem(self.key) + der_to_pem(self.certificate) + der_to_pem(self.authority)
-
-    @classmethod
-    def parse(cls, text: bytes) -> AgentCredentials:
-        """The credentials in the bytes of the file. Raises BadPacket when they are damaged."""
-        facts = [line.partition(": ") for line in text.partition(b"-----")[0].decode(errors="replace").splitlines()]
-        try:
-            key = load_key(text)
-            certificate, authority = x509.load_pem_x509_certificates(text)
-            tenant = next(value for name, _, value in facts if name == "tenant")
-        except (*NOT_X509, StopIteration) as error:
-            raise BadPacket(f"the credentials are damaged: {error}") from None
-        if certificate.public_key() != key.public_key():
-            raise BadPacket("the credentials are damaged: key and certificate do not belong together")
-        servers = tuple(parse_address(value) for name, _, value in facts if name == "server")
-        der = serialization.Encoding.DER
-        return cls(key, certificate.public_bytes(der), authority.public_bytes(der), servers, tenant)

@@ -182,9 +182,8 @@ class Leg:
     def measure(self, tie: Tie, heard: StreamMeter | None, sent: StreamMeter | None) -> None:
         """Let the meters see each packet of the tie from now on, or no longer."""
         tie.heard_meter, tie.sent_meter = heard, sent
-        if tie.is_confirmed:
-            self._choose_sink(tie)
-            self._settle()
+        self._choose_sink(tie)
+        self._settle()
 
     # --- packets that need thought -----------------------------------------------------------------------------------
 

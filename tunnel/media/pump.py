@@ -99,11 +99,14 @@ class Pump:
         self._survey = Survey()
         self._ids = itertools.count(1)
         self._held: dict[int, _Held] = {}
+        self._closed = False
 
     # --- MediaPlane --------------------------------------------------------------------------------------------------
 
     def take(self, call: int, now: float, ipv6: bool = False) -> Lease:
         """See MediaPlane. Also raises LedgerFull when the system gives no more sockets."""
+        if self._closed:
+            raise LedgerFull("the media sockets of this session are closed")
         face = self._faces.get(ipv6) or next(iter(self._faces.values()))
         for _ in range(_MAX_BINDS):
             pair = self._ledger.take(call, now)
@@ -129,11 +132,15 @@ class Pump:
 
     def tie(self, lease: int, channel: int, now: float) -> None:
         held = self._find(lease)
+        if held is None:
+            return
         held.rtp.tie(channel)
         held.rtcp.tie(channel + 1)
 
     def aim(self, lease: int, channel: int, target: Aim, now: float) -> None:
         held = self._find(lease)
+        if held is None:
+            return
         if channel not in held.rtp.ties:
             raise LocalMisuse(f"channel {channel} is not tied to lease {lease}")
         self._drain.now = now
@@ -147,11 +154,15 @@ class Pump:
 
     def untie(self, lease: int, channel: int, now: float) -> None:
         held = self._find(lease)
+        if held is None:
+            return
         held.rtp.untie(channel)
         held.rtcp.untie(channel + 1)
 
     def release(self, lease: int, linger_s: float, now: float) -> None:
         held = self._find(lease)
+        if held is None:
+            return
         held.rtp.retire()
         held.rtcp.retire()
         held.until = now + linger_s
@@ -213,12 +224,15 @@ class Pump:
 
     def close(self) -> None:
         """Close every socket and give every lease back; without effect the second time."""
+        if self._closed:
+            return
         now = self._clock()
         for lease, held in list(self._held.items()):
             held.rtp.retire()
             held.rtcp.retire()
             self._close(lease, now)
         self._drain.close()
+        self._closed = True
 
     # --- steps -------------------------------------------------------------------------------------------------------
 
@@ -248,7 +262,10 @@ class Pump:
             self._send(parts[half:], now)
         return packets
 
-    def _find(self, lease: int) -> _Held:
+    def _find(self, lease: int) -> _Held | None:
+        """None once everything is closed: calls that end after their session find nothing left to do."""
+        if self._closed:
+            return None
         held = self._held.get(lease)
         if held is None or held.until is not None:
             raise LocalMisuse(f"there is no lease {lease}")

@@ -19,7 +19,9 @@ _MAX_MISORDER = 100  # appendix A.1: a packet further behind too
 _JITTER_GAIN = 1 / 16  # section 6.4.1
 
 # --- numbers of ITU-T G.107, all defaults --------------------------------------------------------------------------
-_R0_DEFAULT = 93.2
+_NO_DBM0P, _RO = -61.18, 94.77  # power of the noise, and the rating that is left of 100 because of it
+_RO_LESS_IS = 93.355  # ... and because of side tone, loudness and quantising; with Idle it makes the well-known 93.2
+_TELR_DB, _WEPL_DB, _RLR_DB = 65, 110, 2
 _G711_IE, _G711_BPL = 0.0, 25.1  # ITU-T G.113 appendix I, G.711 with loss concealment
 
 # --- numbers of ours -----------------------------------------------------------------------------------------------
@@ -158,12 +160,22 @@ def r_factor(delay_ms: float, loss: float, *, ie: float = _G711_IE, bpl: float =
 
     ``ie`` and ``bpl`` are the codec's of ITU-T G.113; the defaults are those of G.711 with loss concealment.
     """
-    impairment = 0.0
+    percent = loss * 100
+    return _RO_LESS_IS - _delay_impairment(delay_ms) - (ie + (95 - ie) * percent / (percent + bpl))
+
+
+def _delay_impairment(delay_ms: float) -> float:
+    """Talker echo, listener echo, and the delay itself (G.107 7.4)."""
+    terv = _TELR_DB - 40 * math.log10((1 + delay_ms / 10) / (1 + delay_ms / 150)) + 6 * math.exp(-0.3 * delay_ms**2)
+    talker = -1.5 * (_NO_DBM0P - _RLR_DB) - (80 + 2.5 * (terv - 14))
+    talker_echo = (talker / 2 + math.sqrt(talker**2 / 4 + 100) - 1) * (1 - math.exp(-delay_ms))
+    listener = _RO - 10.5 * (_WEPL_DB + 7) * (2 * delay_ms + 1) ** -0.25
+    listener_echo = listener / 2 + math.sqrt(listener**2 / 4 + 169)
+    delay = 0.0
     if delay_ms > 100:
         x = math.log2(delay_ms / 100)
-        impairment = 25 * ((1 + x**6) ** (1 / 6) - 3 * (1 + (x / 3) ** 6) ** (1 / 6) + 2)
-    percent = loss * 100
-    return _R0_DEFAULT - impairment - (ie + (95 - ie) * percent / (percent + bpl))
+        delay = 25 * ((1 + x**6) ** (1 / 6) - 3 * (1 + (x / 3) ** 6) ** (1 / 6) + 2)
+    return talker_echo + listener_echo + delay
 
 
 def mos(delay_ms: float, loss: float | None, *, ie: float = _G711_IE, bpl: float = _G711_BPL) -> float | None:

@@ -12,6 +12,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tunnel.address import Address, IPAddress
 from tunnel.errors import BadPacket
@@ -179,7 +180,6 @@ class Sdp:
             raise BadPacket(f"{len(starts)} m= lines; at most {MAX_MEDIA} are relayed")
         top = tuple(lines[: starts[0]]) if starts else tuple(lines)
         connections = _connections(top)
-        ends = [*starts[1:], len(lines)]
         return cls(
             raw=raw,
             lines=top,
@@ -188,7 +188,7 @@ class Sdp:
             rtcp_lines=tuple(_rtcp_lines(top)),
             media=tuple(
                 _parse_medium(index, tuple(lines[start:end]), top, connections)
-                for index, (start, end) in enumerate(zip(starts, ends, strict=True))
+                for index, (start, end) in enumerate(pairwise([*starts, len(lines)]))
             ),
             bundles=tuple(_bundles(top)),
         )

@@ -140,8 +140,7 @@ class ClientTransaction:
         if self.state is State.TERMINATED:
             return
         before = self.state
-        self._move(Seen.TRANSPORT_ERROR)
-        if self.state is State.TERMINATED:
+        if self._move(Seen.TRANSPORT_ERROR) is State.TERMINATED:
             if before is not State.COMPLETED:
                 self._events.append(TransportFailed())
             self._terminate()
@@ -175,8 +174,9 @@ class ClientTransaction:
 
     # Steps.
 
-    def _move(self, trigger: Trigger) -> None:
+    def _move(self, trigger: Trigger) -> State:
         self.state = self._table[self.state, trigger]
+        return self.state
 
     def _receive_provisional(self, status: int, raw: bytes, to_tag: bytes, now: float) -> None:
         self._timers.stop(Timer.A, Timer.B)

@@ -138,7 +138,7 @@ class Connection:
                 return self.close("closed by its peer")
             now = trio.current_time()
             try:
-                framed = framer.feed_untrusted(data, now)
+                framed = framer.feed_untrusted(bytes(data), now)
             except BadPacket as error:
                 self._counters.bump("sip.stream.junk")
                 return self.close(error.reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import ssl
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import trio
@@ -83,14 +83,13 @@ class Connections:
         if flow.transport == "tls" and self._client_tls is None:
             self.report(flow, "TLS is not set up")
             return
-        key = (flow.transport, flow.remote, server_name)
-        connection = self._outgoing.get(key)
+        connection = self._outgoing.get((flow.transport, flow.remote, server_name))
         if connection is None:
             if len(self) >= self._limits.total:
                 self._counters.bump("sip.stream.refused")
                 self.report(flow, "too many connections")
                 return
-            connection = self._outgoing[key] = self._connect(flow, server_name, bind_host)
+            connection = self._connect(flow, server_name, bind_host)
         connection.send(data)
 
     def report(self, flow: Flow, reason: str) -> None:
@@ -114,7 +113,7 @@ class Connections:
             flow, opener, self._limits.handshake_s, self._limits, self._deliver, self._counters, accepted=True
         )
         self._per_source[flow.remote.host] += 1
-        self._start(connection, None)
+        self._start(connection, ())
 
     def _connect(self, flow: Flow, server_name: str, bind_host: str) -> Connection:
         named = Flow(flow.transport, flow.local, flow.remote, next(self._numbers))
@@ -130,23 +129,28 @@ class Connections:
         connection = Connection(
             named, opener, self._limits.connect_s, self._limits, self._deliver, self._counters, accepted=False
         )
-        self._start(connection, (flow.transport, flow.remote, server_name))
+        # Who does not say which name it must have, as for a later message of the same transaction, takes any.
+        keys = [(flow.transport, flow.remote, name) for name in {server_name, ""}]
+        for key in keys:
+            self._outgoing.setdefault(key, connection)
+        self._start(connection, keys)
         return connection
 
-    def _start(self, connection: Connection, key: _OutgoingKey | None) -> None:
+    def _start(self, connection: Connection, keys: Sequence[_OutgoingKey]) -> None:
         self._by_number[connection.flow.connection] = connection
-        self._nursery.start_soon(self._live, connection, key)
+        self._nursery.start_soon(self._live, connection, keys)
 
-    async def _live(self, connection: Connection, key: _OutgoingKey | None) -> None:
+    async def _live(self, connection: Connection, keys: Sequence[_OutgoingKey]) -> None:
         flow = connection.flow
         try:
             await connection.run()
         finally:
             del self._by_number[flow.connection]
-            if key is None:
+            if connection.accepted:
                 self._release_source(flow.remote.host)
-            elif self._outgoing.get(key) is connection:
-                del self._outgoing[key]
+            for key in keys:
+                if self._outgoing.get(key) is connection:
+                    del self._outgoing[key]
         if connection.is_open or not connection.accepted:
             self._failed(flow.transport, flow.remote, flow.connection, connection.reason)
         else:

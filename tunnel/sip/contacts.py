@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from tunnel.address import Address
-from tunnel.errors import BadPacket
+from tunnel.errors import BadPacket, LocalMisuse
 from tunnel.sip.bindings import Bindings
 from tunnel.sip.mask import ContactMask, MaskKey, uri_digest
 from tunnel.sip.uri import SipUri
@@ -37,17 +37,25 @@ class ContactMasks:
     """The masks of one tenant's agent as one end makes and opens them.
 
     ``outside``: whether this end is the server, whose face lies outside. ``epoch_s`` is unix time at ``now`` == 0.
+    The agent learns the key with its first session, before which nothing can be masked: ``use``.
     """
 
-    def __init__(self, key: MaskKey, agent: int, *, outside: bool, epoch_s: float, bindings: Bindings) -> None:
-        self._key = key
-        self._agent = agent
+    def __init__(self, *, outside: bool, epoch_s: float, bindings: Bindings) -> None:
+        self._key: MaskKey | None = None
+        self._agent = 0
         self._outside = outside
         self._epoch_s = epoch_s
         self._bindings = bindings
 
+    def use(self, key: MaskKey, agent: int) -> None:
+        """Seal with ``key`` for the agent with that number from now on."""
+        self._key = key
+        self._agent = agent
+
     def mask(self, uri: SipUri, binding: bytes, at: Address, transport: str, now: float) -> bytes:
         """The URI to show on this face for ``uri`` of the other side: our address and a token in it (C1, C2)."""
+        if self._key is None:
+            raise LocalMisuse("there is no key to mask with before the first session")
         owner = self._agent | (0 if self._outside else _OUTSIDE_BIT)
         step = int((now + self._epoch_s) // _EXPIRY_STEP_S) + 2
         token = self._key.seal_contact(owner, step * _EXPIRY_STEP_S, binding + uri.text)
@@ -96,7 +104,7 @@ class ContactMasks:
 
     def _opened(self, uri: SipUri, now: float) -> ContactMask | None:
         token = uri.param(MASK_PARAM)
-        mask = self._key.open(token) if token else None
+        mask = self._key.open(token) if token and self._key is not None else None
         if not isinstance(mask, ContactMask) or mask.expiry <= now + self._epoch_s:
             return None
         return mask if mask.agent & ~_OUTSIDE_BIT == self._agent else None

@@ -125,7 +125,7 @@ def params_untrusted(text: bytes, position: int) -> tuple[Param, ...]:
     while position < length:
         match = _PARAM.match(text, position)
         if match is None:
-            if text[position:].strip(b" \t") == b";" and params:
+            if text[position:].strip(b" \t") == b";":
                 break
             raise BadPacket(f"{text[position : position + 40]!r} is no parameter")
         name, value = match.groups()

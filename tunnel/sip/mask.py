@@ -85,7 +85,7 @@ class MaskKey:
     """Seals and opens the masks of one tenant. ``key`` has 32, 48 or 64 bytes; ``tenant`` is a u32.
 
     With ``hint`` (the server's masks) tokens begin with the tenant's number, hidden; without it (the agent's) not.
-    Both ends open the masks of both.
+    Both ends open the masks of both; only who has the hint checks it, to anybody else it says nothing.
     """
 
     def __init__(self, key: bytes, tenant: int, hint: TenantHint | None = None) -> None:

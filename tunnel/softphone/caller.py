@@ -45,9 +45,8 @@ class Caller:
     def register(self, expires_s: int, now: float) -> Exchange:
         """Bind our contact to the account; one Call-ID for all of it, as section 10.2 asks."""
         draft = self._registration.again((b"Expires: %d" % expires_s,))
-        exchange = self._begin(Exchange(Purpose.REGISTER, draft), now)
-        self._registration = replace(draft, cseq=exchange.draft.cseq)
-        return exchange
+        self._registration = draft
+        return self._begin(Exchange(Purpose.REGISTER, draft), now)
 
     def ask_options(self, uri: bytes, now: float) -> Exchange:
         return self._begin(Exchange(Purpose.OPTIONS, self._draft("OPTIONS", uri, uri)), now)
@@ -123,6 +122,8 @@ class Caller:
             self._on_change(exchange, leg, response, now)
         elif leg is not None and leg.state is not LegState.ENDED:
             self._end(leg, response, by_us=True)
+        elif exchange.purpose is Purpose.REGISTER:
+            self._registration = replace(self._registration, cseq=max(self._registration.cseq, exchange.draft.cseq))
         self._events.append(RequestFinished(exchange))
 
     def _on_answer(self, exchange: Exchange, leg: Leg, response: Message, now: float) -> None:

@@ -1,5 +1,4 @@
-"""HTTP digest as SIP uses it (RFC 7616, RFC 8760, RFC 3261 section 22), both sides: MD5 and SHA-256, qop=auth or none.
-"""
+"""HTTP digest as SIP uses it (RFC 7616, RFC 8760, RFC 3261 section 22), both sides: MD5 and SHA-256, qop=auth or none."""
 
 from __future__ import annotations
 

@@ -147,9 +147,10 @@ class Requester:
         return draft.render(self._transport, self._local, MAGIC_COOKIE + self._entropy(8).hex().encode())
 
     def _drain(self, attempt: Attempt, now: float) -> None:
+        # First what is to be sent: the ACK of a 407 goes out before the INVITE that follows from it.
+        self._outgoing += [(raw, attempt.next_hop) for raw in attempt.transaction.outgoing()]
         for event in attempt.transaction.events():
             self._follow(attempt, event, now)
-        self._outgoing += [(raw, attempt.next_hop) for raw in attempt.transaction.outgoing()]
 
     def _follow(self, attempt: Attempt, event: ClientEvent, now: float) -> None:
         match event:

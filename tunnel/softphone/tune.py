@@ -1,7 +1,7 @@
 """What a phone says: a tune of five notes that spells a number, so that an ear can tell it from anything else.
 
 A tune is one marking note and four notes that are the digits of its number, base 7. Each note lasts 100 ms, five
-packets of 20 ms; the tune repeats every half second. All notes are multiples of 50 Hz: a 20 ms frame of a note then always has
+packets of 20 ms; the tune repeats every half second. All notes are multiples of 50 Hz: a 20 ms frame of a note then has
 the same 160 bytes, so that speaking is a table look-up and hearing is a cached Goertzel filter.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -10,7 +11,8 @@ from pathlib import Path
 
 from field.rig.audio import read_wav, tone, write_wav
 from field.rig.host import Host
-from field.rig.program import Program, ProgramFailed, eventually
+from field.rig.program import Program, ProgramFailed
+from field.rig.voices import LEVEL_DBFS, VOICES_HZ
 
 __all__ = ["Phone"]
 
@@ -44,7 +46,9 @@ module_app menu.so
 module_app ctrl_tcp.so
 """
 # baresip answers by itself; it asks for no audio device: without a player it still decodes, and the recorder hears it.
-_ACCOUNT = "<sip:{user}@{domain}>;auth_user={user};auth_pass={password};answermode=auto;audio_codecs=PCMU/8000/1;{rest}\n"
+_ACCOUNT = (
+    "<sip:{user}@{domain}>;auth_user={user};auth_pass={password};answermode=auto;audio_codecs=PCMU/8000/1;{rest}\n"
+)
 
 
 class Phone(Program):
@@ -56,15 +60,18 @@ class Phone(Program):
         folder: Path,
         user: str,
         domain: str,
-        voice_hz: float,
         outbound: str = "",
         registers: bool = True,
     ) -> None:
-        """`outbound`: the address of its outbound proxy, if any. The password is the one the rig's registrars expect."""
+        """`user` is its voice too; `outbound` the address of its outbound proxy, if any.
+
+        Its password is the one that the rig's registrars expect of that user.
+        """
         self.user = user
         self.folder = folder / f"phone-{user}"
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_wav(self.folder / "voice.wav", tone(voice_hz, _VOICE_S))
+        self._remove_recordings()
+        write_wav(self.folder / "voice.wav", tone(VOICES_HZ[user], _VOICE_S, LEVEL_DBFS))
         (self.folder / "config").write_text(_CONFIG.format(address=host.address, folder=self.folder))
         rest = f"regint={60 if registers else 0}"
         if outbound:
@@ -125,8 +132,7 @@ class Phone(Program):
         """Forget events and recordings of earlier calls."""
         self._read(0.001)
         self.events.clear()
-        for recording in self.folder.glob("dump-*.wav"):
-            recording.unlink()
+        self._remove_recordings()
 
     def heard(self) -> array[int]:
         """The recording of the one call since `forget()`, once the call is over."""
@@ -135,15 +141,17 @@ class Phone(Program):
             raise ProgramFailed(f"{self.name}: {len(recordings)} recordings\n{self.tail()}")
         return read_wav(recordings[0])
 
+    def _remove_recordings(self) -> None:
+        for recording in self.folder.glob("dump-*.wav"):
+            recording.unlink()
+
     def _read(self, within_s: float) -> None:
         """Take in what the console has sent: netstrings of JSON."""
         if self._console is None:
             raise ProgramFailed(f"{self.name}: not started")
         self._console.settimeout(within_s)
-        try:
+        with contextlib.suppress(TimeoutError):
             self._received += self._console.recv(65536)
-        except TimeoutError:
-            pass
         while b":" in self._received:
             length, _, rest = self._received.partition(b":")
             if len(rest) < int(length) + 1:

@@ -71,18 +71,19 @@ def play(stream: RtpStream) -> array[int]:
         return heard
     began = stream.packets[0].at
     offset = began + PRIMED_S - stream.packets[0].stamp / RATE_HZ
+    newest = stream.packets[0].number
     for packet in stream.packets:
         due = offset + packet.stamp / RATE_HZ
-        if due < packet.at or due > packet.at + DEEPEST_S:
+        if not packet.at <= due <= packet.at + DEEPEST_S:
+            if packet.number < newest:
+                continue  # out of order, and its time has been played already
             offset += packet.at + PRIMED_S - due
             due = packet.at + PRIMED_S
-        place = round((due - began) * RATE_HZ)
-        if place < len(heard) - len(packet.payload) // 2:
-            continue  # its time has been played already: a duplicate, or out of order
+        newest = max(newest, packet.number)
         samples = from_ulaw(packet.payload)
-        del heard[place:]
-        heard.extend([0] * (place - len(heard)))
-        heard.extend(samples)
+        place = round((due - began) * RATE_HZ)
+        heard.extend([0] * (place + len(samples) - len(heard)))
+        heard[place : place + len(samples)] = samples
     return heard
 
 

@@ -10,7 +10,7 @@ from field.rig.program import Program, ProgramFailed, eventually
 __all__ = ["Kamailio"]
 
 _CONFIGURATIONS = Path(__file__).parent.parent / "kamailio"
-_MODULES = 5  # the version that Kamailio 5.6 asks of the table `uacreg`
+_TABLE_VERSION = 5  # the version that Kamailio 5.6 asks of the table `uacreg`
 
 # The columns of `uacreg` as `uac` reads them, and the PBX's one account at the carrier.
 _ACCOUNT_COLUMNS = (
@@ -19,7 +19,8 @@ _ACCOUNT_COLUMNS = (
     "reg_delay(int) contact_addr(string) socket(string,null)"
 )
 _ACCOUNT = (
-    "1:line1:acme:acme.example:acme:itsp.example:itsp.example:acme:secret-of-acme::sip\\:10.1.0.2:60:0:0:10.1.0.5\\:5060:"
+    "1:line1:acme:acme.example:acme:itsp.example:itsp.example:"
+    "acme:secret-of-acme::sip\\:10.1.0.2:60:0:0:10.1.0.5\\:5060:"
 )
 
 
@@ -29,7 +30,9 @@ class Kamailio(Program):
     def __init__(self, host: Host, folder: Path, configuration: str, trunk_registration: bool = False) -> None:
         runtime = folder / f"kamailio-{configuration}"
         runtime.mkdir(parents=True, exist_ok=True)
-        (runtime / "version").write_text(f"id(int,auto) table_name(string) table_version(int)\n1:uacreg:{_MODULES}\n")
+        (runtime / "version").write_text(
+            f"id(int,auto) table_name(string) table_version(int)\n1:uacreg:{_TABLE_VERSION}\n"
+        )
         (runtime / "uacreg").write_text(f"{_ACCOUNT_COLUMNS}\n{_ACCOUNT}\n")
         text = (_CONFIGURATIONS / f"{configuration}.cfg").read_text().replace("TABLES", str(runtime))
         (runtime / "kamailio.cfg").write_text(text)

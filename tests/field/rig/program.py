@@ -14,10 +14,12 @@ from typing import Self
 
 from field.rig.host import Host
 
-__all__ = ["Program", "ProgramFailed", "eventually", "tails"]
+__all__ = ["Program", "ProgramFailed", "environment", "eventually", "forget_ended", "tails"]
 
 _TAIL_LINES = 40
+_PROXY_SETTINGS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")  # this machine's way out is not the rig's
 _running: list[Program] = []
+_ended: list[tuple[str, str]] = []
 
 
 class ProgramFailed(AssertionError):
@@ -35,19 +37,29 @@ def eventually(condition: Callable[[], bool], within_s: float, what: str) -> flo
 
 
 def tails() -> list[tuple[str, str]]:
-    """Name and last log lines of every program that runs now: for the report of a failed test."""
-    return [(program.name, program.tail()) for program in _running]
+    """Name and last log lines of every program that runs now or ended in this test: for the report when it fails."""
+    return [*_ended, *((program.name, program.tail()) for program in _running)]
+
+
+def forget_ended() -> None:
+    """A new test begins: what ended before it does not belong into its report."""
+    _ended.clear()
+
+
+def environment() -> dict[str, str]:
+    """Ours, without what would lead a program past the rig's network."""
+    return {name: value for name, value in os.environ.items() if name.upper() not in _PROXY_SETTINGS}
 
 
 class Program:
     """A context manager: the process runs inside `with`, and is gone after it.
 
     Its stdout goes to `folder/name.out`, its stderr to `folder/name.err`. `stdout` and `stderr` are what has been
-    written so far. `environment` is added to ours.
+    written so far. `settings` are added to our environment.
     """
 
     def __init__(
-        self, host: Host, name: str, argv: list[str], folder: Path, environment: Mapping[str, str] | None = None
+        self, host: Host, name: str, argv: list[str], folder: Path, settings: Mapping[str, str] | None = None
     ) -> None:
         self.host = host
         self.name = name
@@ -60,7 +72,7 @@ class Program:
                 stdout=out,
                 stderr=err,
                 cwd=folder,
-                env={**os.environ, **(environment or {})},
+                env={**environment(), **(settings or {})},
                 start_new_session=True,
             )
         _running.append(self)
@@ -115,3 +127,4 @@ class Program:
         self.process.wait()
         if self in _running:
             _running.remove(self)
+            _ended.append((self.name, self.tail()))

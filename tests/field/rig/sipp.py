@@ -7,6 +7,7 @@ from pathlib import Path
 from field.rig.audio import to_ulaw, tone
 from field.rig.host import Host
 from field.rig.program import Program, ProgramFailed, eventually
+from field.rig.voices import LEVEL_DBFS, VOICES_HZ
 
 __all__ = ["Gateway"]
 
@@ -21,15 +22,14 @@ class Gateway(Program):
         self,
         host: Host,
         folder: Path,
-        voice_hz: float,
         number: str = "",
         peer: str = "",
         caller: str = "+498912",
         talk_s: float | None = None,
     ) -> None:
         kind = "dials" if number else "answers"
-        voice = folder / f"gateway-{voice_hz:.0f}.ulaw"
-        voice.write_bytes(to_ulaw(tone(voice_hz, 2.0)))
+        voice = folder / "gateway.ulaw"
+        voice.write_bytes(to_ulaw(tone(VOICES_HZ["gateway"], 2.0, LEVEL_DBFS)))
         scenario = folder / f"gateway-{kind}.xml"
         text = (_SCENARIOS / f"{kind}.xml").read_text().replace("VOICE", str(voice)).replace("CALLER", caller)
         scenario.write_text(text.replace("TALK_MS", str(int(talk_s * 1000) if talk_s else _NEVER_MS)))

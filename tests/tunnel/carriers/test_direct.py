@@ -123,7 +123,7 @@ async def test_writable_means_that_there_is_room(ends: Ends, nursery: trio.Nurse
     rounds = 0
 
     async def drink() -> None:
-        while await ends.peer.receive_some(3000):
+        async for _ in ends.peer:
             await trio.sleep(0.0005)
 
     nursery.start_soon(drink)

@@ -97,6 +97,22 @@ async def test_t19_a_black_hole_is_noticed(
             await end.until_ended()
 
 
+async def test_a_process_that_slept_reads_what_came_before_it_judges_the_silence(
+    stations: Stations, autojump_clock: trio.testing.MockClock
+) -> None:
+    await stations.connect()
+    for end in stations.both:
+        end.link.session.set_busy(1, trio.current_time())
+        end.link.flush()
+    for _ in range(10):
+        await trio.sleep(1)
+        for end in stations.both:
+            end.link.send_signal(b"still here")
+        autojump_clock.jump(2.5)
+    await trio.sleep(1)
+    assert [len(end.events) for end in stations.both] == [11, 11]
+
+
 async def test_a_new_carrier_replaces_a_half_dead_one(
     stations: Stations, autojump_clock: trio.testing.MockClock
 ) -> None:

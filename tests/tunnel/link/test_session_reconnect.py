@@ -46,6 +46,16 @@ def test_a_new_connection_replaces_the_old_one_at_once() -> None:
     assert pair.agent.signals == [b"INVITE"]
 
 
+def test_a_frame_cut_in_half_does_not_spoil_the_next_connection() -> None:
+    pair = SessionPair().up()
+    pair.agent.session.send_signal(b"INVITE", pair.clock.now)
+    record = pair.agent.session.outgoing(pair.clock.now)
+    pair.server.session.receive_untrusted(record[:7], pair.clock.now)
+    pair.connect()
+    pair.run(0.01)
+    assert pair.server.signals == [b"INVITE"]
+
+
 def test_nobody_coming_back_ends_the_session_after_60_s() -> None:
     pair = SessionPair().up()
     pair.cut()

@@ -85,14 +85,15 @@ def test_parameters_keep_order_and_bytes() -> None:
     assert text[params[2].start : params[2].end] == b";lr"
 
 
-@pytest.mark.parametrize("text", [b";;a", b";a;;b", b";", b"a", b';a="b', b";a=b c", b";a,b"])
+@pytest.mark.parametrize("text", [b";;a", b";a;;b", b";;", b"a", b';a="b', b";a=b c", b";a,b"])
 def test_what_is_no_parameter_is_refused(text: bytes) -> None:
     with pytest.raises(BadPacket):
         params_untrusted(text, 0)
 
 
 def test_one_semicolon_too_many_at_the_end_is_borne_with() -> None:
-    assert len(params_untrusted(b";a=1;", 0)) == 1
+    assert len(params_untrusted(b";a=1; ", 0)) == 1
+    assert params_untrusted(b" ;", 0) == ()
 
 
 def test_hosts_are_compared_as_addresses_where_they_are() -> None:

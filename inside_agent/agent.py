@@ -1,0 +1,261 @@
+"""The inside end: SIP and media on the LAN, one connection outwards. [io]"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import msgpack
+import structlog
+import trio
+
+from inside_agent.config import AgentConfig
+from inside_agent.dialer import keep_connected
+from inside_agent.join import credentials_path, load_credentials, save_credentials
+from inside_agent.policy import LanPolicy
+from tunnel.address import Address
+from tunnel.assembly import FaceParts, bind_listeners, epoch_s, listen_specs, make_seat
+from tunnel.counters import Counters
+from tunnel.errors import BadConfig, BadPacket, LocalMisuse
+from tunnel.face import Face, Verdict
+from tunnel.files import check_data_dir
+from tunnel.link.events import PeerDraining, RenewalReceived, SessionDown, SessionEvent, SessionExpired, SessionUp
+from tunnel.link.credentials import AgentCredentials
+from tunnel.link.identity import make_csr
+from tunnel.link.secure import SecureChannel, agent_context
+from tunnel.media.lease import PortLedger
+from tunnel.media.sockets import raise_file_limit
+from tunnel.sip.bindings import Bindings
+from tunnel.sip.contacts import ContactMasks
+from tunnel.sip.flow import Flow
+from tunnel.sip.half import FaceIndex, RelayEvent
+from tunnel.sip.listener import Listeners
+from tunnel.sip.mask import MaskKey
+from tunnel.sip.message import Message
+from tunnel.sip.resolve import Resolver
+from tunnel.sip.wall import PeerFacts
+from tunnel.status import serve_status
+
+__all__ = ["Agent", "serve"]
+
+log = structlog.get_logger()
+
+# Our numbers: how often the agent looks whether its certificate wants renewing, and keeps NATs of its phones open.
+RENEWAL_LOOK_S = 3600.0
+KEEPALIVE_S = 20.0
+ONLY_SEAT = 1
+
+
+class Agent:
+    """The running agent; what ``serve`` hands out."""
+
+    def __init__(self, config: AgentConfig, credentials: AgentCredentials) -> None:
+        self._config = config
+        self._credentials = credentials
+        self._counters = Counters()
+        self._connected = trio.Event()
+        self._connected_at: float | None = None
+        self._down_reason = "not connected yet"
+        self._draining = False
+        index = FaceIndex()
+        face = Face(
+            index=index,
+            gate=self._gate,
+            seat=lambda number: self._seat,
+            known=lambda flow: self._policy.allows(flow.remote.ip),
+            counters=self._counters,
+            entropy=secrets.token_bytes,
+        )
+        lan = config.lan
+        self._listeners = Listeners(
+            listen_specs(lan), deliver=face.deliver, failed=face.failed, counters=self._counters
+        )
+        face.use(self._listeners)
+        self._addresses = bind_listeners(self._listeners, lan, config.file)
+        self._policy = self._new_policy(config)
+        self._bindings = Bindings()
+        self._masks = ContactMasks(outside=False, epoch_s=epoch_s(), bindings=self._bindings)
+        self._ledger = PortLedger(lan.media_ports.low, lan.media_ports.high)
+        parts = FaceParts(
+            config=lan,
+            listeners=self._listeners,
+            addresses=self._addresses,
+            index=index,
+            resolver=Resolver(),
+            ledger=self._ledger,
+            counters=self._counters,
+            outside=False,
+        )
+        self._seat = make_seat(
+            parts,
+            number=ONLY_SEAT,
+            greeting=b"",
+            policy=self._policy,
+            masks=self._masks,
+            bindings=self._bindings,
+            usable=lambda host: self._policy.may_send(Address(host, 0)),
+            trusted=lambda host: True,
+            on_session=self._session_event,
+            on_call=self._call_event,
+            counters=self._counters,
+        )
+
+    # --- what a caller of serve sees -------------------------------------------------------------------------------
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """``sip``: where this agent listens; ``tunnel``: what its session runs over."""
+        bound = ",".join(f"{transport}:{address}" for transport, address in self._addresses.bound)
+        return {"sip": bound, "tunnel": self._seat.link.carrier_name.replace(" ", ":")}
+
+    async def drain(self, seconds: float) -> None:
+        """Refuse new calls and wait for the live ones, at most ``seconds``."""
+        self._draining = True
+        self._seat.drain()
+        with trio.move_on_after(seconds):
+            while len(self._seat.book):
+                await trio.sleep(0.1)
+
+    def reload(self, config: AgentConfig) -> None:
+        """Work by another ``allow``, ``pbx`` and ``outside`` from now on; the rest needs a restart."""
+        self._config = config
+        self._policy = self._new_policy(config)
+        self._seat.use_policy(self._policy)
+        self._tell_facts()
+
+    def status(self) -> dict[str, object]:
+        """What the agent is doing now; ``wallpass status`` shows it."""
+        session = self._seat.link.session
+        rtt_s = session.keepalive.smoothed_rtt_s
+        now = trio.current_time()
+        return {
+            "end": "agent",
+            "addresses": dict(self.addresses),
+            "tenant": self._credentials.tenant,
+            "agent": self._credentials.identity.name,
+            "tunnel": {
+                "connected": session.is_up,
+                "connected_s": round(now - self._connected_at, 1) if self._connected_at is not None else None,
+                "carrier": self._seat.link.carrier_name,
+                "rtt_ms": None if rtt_s is None else round(rtt_s * 1000, 2),
+                "down_because": None if session.is_up else self._down_reason,
+            },
+            "draining": self._draining,
+            "calls_active": dict(self._seat.book.active),
+            "calls_total": dict(self._seat.book.total),
+            "registrations": self._bindings.registered,
+            "media_ports": {"held": self._ledger.held, "resting": self._ledger.resting, "size": self._ledger.size},
+            "counters": dict(self._counters.values),
+        }
+
+    # --- life ------------------------------------------------------------------------------------------------------
+
+    async def run(self, task_status: trio.TaskStatus[Agent]) -> None:
+        """Serve until cancelled; started once the tunnel is up."""
+        config = self._config
+        servers = (config.tunnel.server,) if config.tunnel.server is not None else self._credentials.servers
+        if not servers:
+            raise BadConfig(config.file, "tunnel.server", None, "must be set: the TOKEN did not name a server")
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._listeners.run)
+            await nursery.start(self._seat.run)
+            await nursery.start(serve_status, config.file, config.data_dir, self.status)
+            nursery.start_soon(keep_connected, self._seat.link, servers, self._new_channel)
+            nursery.start_soon(self._renew_in_time)
+            nursery.start_soon(self._keep_nats_open)
+            await self._connected.wait()
+            log.info("agent.ready", **self.addresses)
+            task_status.started(self)
+
+    def _new_channel(self) -> SecureChannel:
+        """TLS with the certificate of the moment: renewals take effect with the next connection."""
+        path = credentials_path(self._config.data_dir)
+        return SecureChannel(agent_context(self._credentials.authority_pem, path, path), server_side=False)
+
+    def _new_policy(self, config: AgentConfig) -> LanPolicy:
+        lan = config.lan
+        return LanPolicy(self._addresses, lan.allow, (lan.pbx or "").encode(), (lan.outside or "").encode())
+
+    def _gate(self, message: Message, flow: Flow, now: float) -> Verdict:
+        session = self._seat.link.session
+        return self._seat, self._policy.admit(message, flow, session.is_up and not self._draining)
+
+    def _call_event(self, event: RelayEvent) -> None:
+        """The seat keeps the book; an agent has no limits of its own."""
+
+    def _session_event(self, event: SessionEvent) -> None:
+        if isinstance(event, SessionUp):
+            self._greeted(event.greeting)
+            self._connected_at = trio.current_time()
+            log.info("tunnel.up", resumed=event.resumed, carrier=self._seat.link.carrier_name)
+            self._tell_facts()
+            self._connected.set()
+        elif isinstance(event, SessionDown):
+            self._connected_at = None
+            self._down_reason = event.reason
+            log.warning("tunnel.down", reason=event.reason)
+        elif isinstance(event, SessionExpired):
+            log.warning("session.expired", reason=event.reason, lost_signals=event.lost_signals)
+        elif isinstance(event, RenewalReceived):
+            self._renewed(event.chain)
+        elif isinstance(event, PeerDraining):
+            log.info("server.draining", retry_after_s=event.retry_after_s)
+
+    def _greeted(self, greeting: bytes) -> None:
+        """The server says which key this tenant's masks are sealed with."""
+        try:
+            facts = msgpack.unpackb(greeting)
+            self._masks.use(MaskKey(facts["key"], facts["tenant"]), facts["agent"])
+        except (ValueError, KeyError, TypeError) as error:
+            log.error("greeting.unreadable", reason=str(error))
+
+    def _tell_facts(self) -> None:
+        if self._seat.link.session.is_live:
+            self._seat.tell(PeerFacts(self._config.lan.pbx is not None))
+
+    # --- certificate -----------------------------------------------------------------------------------------------
+
+    async def _renew_in_time(self) -> None:
+        """Ask for a new certificate long before the old one ends."""
+        while True:
+            session = self._seat.link.session
+            if session.is_up and self._credentials.needs_renewal(datetime.now(UTC)):
+                csr = make_csr(self._credentials.key, self._credentials.identity.name)
+                session.request_renewal(csr, trio.current_time())
+                self._seat.link.flush()
+            await trio.sleep(RENEWAL_LOOK_S)
+
+    def _renewed(self, certificate: bytes) -> None:
+        old = self._credentials
+        try:
+            new = AgentCredentials(old.key, certificate, old.authority, old.servers, old.tenant)
+            identity = new.identity
+            save_credentials(self._config.data_dir, new)
+        except (BadPacket, LocalMisuse) as error:
+            log.error("certificate.not_renewed", reason=str(error))
+            return
+        self._credentials = new
+        log.info("certificate.renewed", expires=identity.not_after.isoformat())
+
+    async def _keep_nats_open(self) -> None:
+        """Phones behind a NAT inside the LAN stay reachable (RFC 5626 section 4.4.1)."""
+        while True:
+            await trio.sleep(KEEPALIVE_S)
+            for flow in self._bindings.keepalive_flows(trio.current_time()):
+                self._listeners.send_keepalive(flow)
+
+
+async def serve(config: AgentConfig, *, task_status: trio.TaskStatus[Agent] = trio.TASK_STATUS_IGNORED) -> None:
+    """Run the inside end in the caller's nursery: ``agent = await nursery.start(inside_agent.serve, config)``.
+
+    Started once the tunnel is up. Raises BadConfig when it cannot start by ``config``, LocalMisuse when its own files
+    cannot be used. Cancelled, it closes every call, port and connection.
+    """
+    check_data_dir(config.file, config.data_dir)
+    raise_file_limit()
+    credentials = load_credentials(config.data_dir)
+    if credentials is None:
+        mend = "holds no identity: run wallpass join TOKEN --config with this file first"
+        raise BadConfig(config.file, "data_dir", str(config.data_dir), mend)
+    await Agent(config, credentials).run(task_status)

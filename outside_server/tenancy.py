@@ -1,0 +1,108 @@
+"""What of the tenants the running server works by: who may connect, whose domains, trunks and limits; kept up to date. [io]"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from outside_server.gatekeeper import TenantDoors
+from outside_server.limits import CallLimits
+from outside_server.tenants import Snapshot, TenantStore
+from tunnel.errors import LocalMisuse
+from tunnel.sip.half import sip_uri
+from tunnel.sip.resolve import ResolveFailed, Resolver
+
+__all__ = ["Tenancy"]
+
+log = structlog.get_logger()
+
+# Our numbers: a revocation must cut within 2 s; a trunk's addresses may change with its DNS.
+LOOK_S = 0.5
+RESOLVE_S = 60.0
+
+
+class Tenancy:
+    """``changed`` is called with each new snapshot, and when trunks resolved to other addresses."""
+
+    def __init__(self, store: TenantStore, resolver: Resolver) -> None:
+        self._store = store
+        self._resolver = resolver
+        self._mark = store.change_mark()
+        self.snapshot: Snapshot = store.snapshot()
+        self._limits: dict[int, CallLimits] = {}
+        self._trunks: dict[str, tuple[str, ...]] = {}  # trunk URI -> IP addresses
+        self._note_limits()
+
+    def limits(self, tenant: int) -> CallLimits:
+        """The limits of a tenant, one object for all its agents."""
+        return self._limits.setdefault(tenant, CallLimits(0, 0))
+
+    def doors(self) -> TenantDoors:
+        """Domains and trunk addresses as the gatekeeper looks them up."""
+        domains: dict[str, int] = {}
+        trunks: dict[str, tuple[int, ...]] = {}
+        for tenant in self.snapshot.tenants.values():
+            domains.update(dict.fromkeys(tenant.domains, tenant.id))
+            for trunk in tenant.trunks:
+                for ip in self._trunks.get(trunk, ()):
+                    if tenant.id not in trunks.get(ip, ()):
+                        trunks[ip] = (*trunks.get(ip, ()), tenant.id)
+        return TenantDoors(domains, trunks)
+
+    def is_trunk(self, ip: str, tenant: int) -> bool:
+        """Whether ``ip`` is the address of a trunk of that tenant."""
+        found = self.snapshot.tenants.get(tenant)
+        return found is not None and any(ip in self._trunks.get(trunk, ()) for trunk in found.trunks)
+
+    async def run(
+        self, changed: Callable[[], None], task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Watch the store until cancelled."""
+        await self._resolve()
+        changed()
+        task_status.started()
+        resolve_at = trio.current_time() + RESOLVE_S
+        while True:
+            await trio.sleep(LOOK_S)
+            is_new = self._look()
+            if is_new or trio.current_time() >= resolve_at:
+                await self._resolve()
+                resolve_at = trio.current_time() + RESOLVE_S
+                changed()
+
+    def _look(self) -> bool:
+        """Whether the store says something new; a store that cannot be read leaves what was."""
+        try:
+            mark = self._store.change_mark()
+            if mark == self._mark:
+                return False
+            self.snapshot = self._store.snapshot()
+        except LocalMisuse as error:
+            log.error("tenants.unreadable", reason=str(error))
+            return False
+        self._mark = mark
+        self._note_limits()
+        return True
+
+    def _note_limits(self) -> None:
+        for tenant in self.snapshot.tenants.values():
+            limits = self.limits(tenant.id)
+            limits.max_calls = tenant.max_calls or 0
+            limits.calls_per_second = tenant.calls_per_second or 0
+
+    async def _resolve(self) -> None:
+        wanted = {trunk for tenant in self.snapshot.tenants.values() for trunk in tenant.trunks}
+        found: dict[str, tuple[str, ...]] = {}
+        for trunk in wanted:
+            uri = sip_uri(trunk.encode())
+            if uri is None:
+                continue
+            try:
+                targets = await self._resolver.resolve(uri)
+                found[trunk] = tuple({target.address.host for target in targets})
+            except ResolveFailed as error:
+                found[trunk] = self._trunks.get(trunk, ())
+                log.warning("trunk.not_resolved", trunk=trunk, reason=str(error))
+        self._trunks = found

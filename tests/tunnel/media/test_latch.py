@@ -1,0 +1,229 @@
+"""Whose packets are let in: the rules L4 to L6, and the attacks and the NATs that they are for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypothesis import given
+from hypothesis import strategies as st
+from support.rtp import rtcp_packet, rtp_packet
+
+from tunnel.address import Address
+from tunnel.media.latch import Allowance, Continuity, Decision, Drop, Forward, Latch, Latched, Reason
+
+SDP = Address("203.0.113.5", 34150)
+OTHER_PORT = Address("203.0.113.5", 40000)
+SIP_IP = "198.51.100.9"
+BEHIND_SIP_IP = Address(SIP_IP, 50000)
+STRANGER = Address("198.51.100.66", 40000)
+
+
+@dataclass
+class Stream:
+    """A latch with the counting that its leg does."""
+
+    latch: Latch
+    packets: int = 0
+    last: bytes = b""
+    decisions: list[Decision] = field(default_factory=list)
+
+    def hear(self, source: Address, packet: bytes, now: float = 0.0) -> Decision:
+        decision = self.latch.receive(source, packet, self, now)
+        if not isinstance(decision, Drop):
+            self.packets += 1
+            self.last = packet
+        self.decisions.append(decision)
+        return decision
+
+
+def stream(target: Address | None = SDP, sip_source: str = SIP_IP, continuity: Continuity = Continuity.RTP) -> Stream:
+    return Stream(Latch(target, sip_source, continuity))
+
+
+def drops(decision: Decision) -> Reason | None:
+    return decision.reason if isinstance(decision, Drop) else None
+
+
+# --- L4 ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_sdp_address_is_confirmed_by_its_first_packet() -> None:
+    heard = stream()
+    assert heard.hear(SDP, rtp_packet(1)) == Latched(SDP)
+    assert heard.hear(SDP, rtp_packet(2)) == Forward()
+
+
+def test_another_port_of_the_sdp_host_is_believed_at_once() -> None:
+    assert stream().hear(OTHER_PORT, rtp_packet(1)) == Latched(OTHER_PORT)
+
+
+def test_the_sip_source_is_believed_after_five_packets_in_sequence() -> None:  # T3
+    heard = stream(target=None)
+    before = [heard.hear(BEHIND_SIP_IP, rtp_packet(n)) for n in range(4)]
+    assert [drops(each) for each in before] == [Reason.PRE_LATCH] * 4
+    assert heard.hear(BEHIND_SIP_IP, rtp_packet(4)) == Latched(BEHIND_SIP_IP)
+
+
+def test_five_packets_of_different_streams_confirm_nothing() -> None:
+    heard = stream(target=None)
+    for n in range(20):
+        assert drops(heard.hear(BEHIND_SIP_IP, rtp_packet(n, ssrc=n))) is Reason.PRE_LATCH
+
+
+def test_five_packets_out_of_sequence_confirm_nothing() -> None:
+    heard = stream(target=None)
+    for n in range(20):
+        assert drops(heard.hear(BEHIND_SIP_IP, rtp_packet(n * 1000))) is Reason.PRE_LATCH
+
+
+def test_a_second_port_of_the_same_ip_does_not_disturb_the_trial() -> None:
+    heard = stream(target=None)
+    for n in range(4):
+        heard.hear(BEHIND_SIP_IP, rtp_packet(n))
+        heard.hear(Address(SIP_IP, 7), rtp_packet(n * 500, ssrc=7))
+    assert heard.hear(BEHIND_SIP_IP, rtp_packet(4)) == Latched(BEHIND_SIP_IP)
+
+
+def test_nobody_else_is_ever_believed() -> None:  # T14
+    for target in (SDP, None):
+        heard = stream(target)
+        for n in range(100):
+            assert drops(heard.hear(STRANGER, rtp_packet(n), n * 0.02)) is Reason.FOREIGN
+        assert heard.latch.dropped[Reason.FOREIGN] == 100
+        assert heard.latch.remote is None
+
+
+def test_rtcp_on_the_rtp_port_neither_counts_for_the_trial_nor_breaks_it() -> None:
+    heard = stream(target=None)
+    for n in range(4):
+        heard.hear(BEHIND_SIP_IP, rtp_packet(n))
+        heard.hear(BEHIND_SIP_IP, rtcp_packet())
+    assert heard.hear(BEHIND_SIP_IP, rtp_packet(4)) == Latched(BEHIND_SIP_IP)
+
+
+def test_opaque_datagrams_take_three() -> None:  # L9
+    heard = stream(target=None, continuity=Continuity.NONE)
+    assert [drops(heard.hear(BEHIND_SIP_IP, b"udptl")) for _ in range(3)] == [Reason.PRE_LATCH] * 2 + [None]
+
+
+def test_rtcp_takes_three_of_one_sender() -> None:
+    heard = stream(target=None, continuity=Continuity.RTCP)
+    packets = [rtcp_packet(1), rtcp_packet(2), rtcp_packet(2), rtcp_packet(2)]
+    assert [drops(heard.hear(BEHIND_SIP_IP, packet)) for packet in packets] == [Reason.PRE_LATCH] * 3 + [None]
+
+
+def test_rtcp_follows_where_rtp_was_confirmed() -> None:
+    heard = stream(target=None, continuity=Continuity.RTCP)
+    heard.latch.vouch(SIP_IP)
+    assert heard.hear(BEHIND_SIP_IP, rtcp_packet()) == Latched(BEHIND_SIP_IP)
+
+
+def test_a_learnt_remote_gives_way_to_the_sdp_address_itself() -> None:
+    heard = stream()
+    heard.hear(OTHER_PORT, rtp_packet(1))
+    assert heard.hear(SDP, rtp_packet(2)) == Latched(SDP)
+    assert drops(heard.hear(OTHER_PORT, rtp_packet(3))) is Reason.FOREIGN
+
+
+# --- L5 ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_stray_packet_of_the_old_port_does_not_win_it_back() -> None:  # T1
+    new = Address(SDP.host, 30840)
+    for spacing in (0.0, 0.02, 1.0):
+        heard = stream()
+        heard.hear(SDP, rtp_packet(1))
+        heard.latch.aim(new, SIP_IP, Continuity.RTP, 10.0)
+        for n in range(5):
+            assert drops(heard.hear(SDP, rtp_packet(2 + n), 10.0 + n * spacing)) is Reason.STALE_SOURCE
+        assert heard.latch.dropped[Reason.STALE_SOURCE] == 5
+        assert heard.hear(new, rtp_packet(50), 20.0) == Latched(new)
+        assert drops(heard.hear(SDP, rtp_packet(7), 20.0)) is Reason.STALE_SOURCE
+
+
+def test_a_party_that_really_stayed_where_it_was_is_heard_again() -> None:
+    heard = stream()
+    heard.hear(SDP, rtp_packet(1))
+    heard.latch.aim(Address(SDP.host, 30840), SIP_IP, Continuity.RTP, 10.0)
+    decisions = [heard.hear(SDP, rtp_packet(n), 10.0 + n * 0.02) for n in range(2, 15)]
+    assert decisions[-1] == Forward()
+
+
+def test_the_same_aim_again_changes_nothing() -> None:  # I2, and session refreshes of a party behind NAT
+    heard = stream(target=None)
+    for n in range(5):
+        heard.hear(BEHIND_SIP_IP, rtp_packet(n))
+    heard.latch.aim(None, SIP_IP, Continuity.RTP, 1.0)
+    assert heard.hear(BEHIND_SIP_IP, rtp_packet(5), 1.0) == Forward()
+
+
+def test_a_nat_that_changed_the_port_is_followed() -> None:  # T17
+    heard = stream()
+    for n in range(50):
+        heard.hear(SDP, rtp_packet(n), n * 0.02)
+    moved = [heard.hear(OTHER_PORT, rtp_packet(n), n * 0.02) for n in range(50, 90)]
+    assert Latched(OTHER_PORT) in moved
+    assert moved.index(Latched(OTHER_PORT)) * 0.02 <= 0.6
+    assert moved[-1] == Forward()
+
+
+def test_another_stream_from_the_new_port_is_not_followed() -> None:  # T17
+    heard = stream()
+    for n in range(50):
+        heard.hear(SDP, rtp_packet(n), n * 0.02)
+    for n in range(50, 200):
+        assert drops(heard.hear(OTHER_PORT, rtp_packet(n, ssrc=2), n * 0.02)) is Reason.FOREIGN
+
+
+def test_a_new_port_is_not_followed_while_the_old_one_speaks() -> None:
+    heard = stream()
+    for n in range(200):
+        heard.hear(SDP, rtp_packet(n), n * 0.02)
+        if n > 2:
+            assert drops(heard.hear(OTHER_PORT, rtp_packet(n + 1), n * 0.02)) is Reason.FOREIGN
+
+
+def test_another_host_is_not_followed_whatever_it_sends() -> None:
+    heard = stream()
+    heard.hear(SDP, rtp_packet(0))
+    for source in (STRANGER, BEHIND_SIP_IP):
+        for n in range(1, 100):
+            assert drops(heard.hear(source, rtp_packet(n), n * 0.02)) is Reason.FOREIGN
+
+
+def test_a_muxed_party_is_followed_though_rtcp_came_last() -> None:
+    heard = stream()
+    heard.hear(SDP, rtp_packet(1), 0.0)
+    heard.hear(SDP, rtcp_packet(), 0.0)
+    heard.hear(OTHER_PORT, rtp_packet(2), 0.1)
+    assert heard.hear(OTHER_PORT, rtp_packet(30), 0.7) == Latched(OTHER_PORT)
+
+
+# --- L6 and everything at once -------------------------------------------------------------------------------------
+
+
+def test_fifty_packets_may_go_where_nobody_was_heard() -> None:
+    allowance = Allowance()
+    assert [allowance.admits(172) for _ in range(60)].count(True) == 50
+
+
+def test_or_twenty_thousand_bytes() -> None:
+    allowance = Allowance()
+    assert [allowance.admits(1200) for _ in range(60)].count(True) == 16
+
+
+sources = st.sampled_from([SDP, OTHER_PORT, BEHIND_SIP_IP, STRANGER, Address("2001:db8::1", 9)])
+packets = st.one_of(st.binary(max_size=40), st.builds(rtp_packet, st.integers(0, 300), st.integers(1, 2)))
+
+
+@given(
+    st.sampled_from([SDP, None]), st.sampled_from(list(Continuity)), st.lists(st.tuples(sources, packets), max_size=60)
+)
+def test_no_sequence_of_packets_lets_a_stranger_in(
+    target: Address | None, continuity: Continuity, script: list[tuple[Address, bytes]]
+) -> None:
+    heard = stream(target, SIP_IP, continuity)
+    for n, (source, packet) in enumerate(script):
+        decision = heard.hear(source, packet, n * 0.1)
+        if source.host not in (SIP_IP, SDP.host) or (target is None and source.host != SIP_IP):
+            assert isinstance(decision, Drop)

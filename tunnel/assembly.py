@@ -1,0 +1,155 @@
+"""How the parts of an end are put together; the same at both, with another policy. [io]"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from tunnel.address import Address
+from tunnel.classified_plane import ClassifiedPlane
+from tunnel.config import FaceConfig
+from tunnel.counters import Counters
+from tunnel.errors import BadConfig
+from tunnel.files import bind_error
+from tunnel.link.driver import Link
+from tunnel.link.events import SessionEvent
+from tunnel.link.session import Role, Session
+from tunnel.media.channels import AGENT_CHANNELS, SERVER_CHANNELS, ChannelSpace
+from tunnel.media.lease import PortLedger
+from tunnel.media.offer_answer import CallMedia
+from tunnel.media.pump import FaceAddress, Pump
+from tunnel.media.streams import FaceRules
+from tunnel.seat import Seat
+from tunnel.sip.bindings import Bindings
+from tunnel.sip.contacts import ContactMasks
+from tunnel.sip.half import FaceAddresses, FaceIndex, Half, RelayEvent
+from tunnel.sip.listener import Listeners, ListenSpec
+from tunnel.sip.policy import FacePolicy
+from tunnel.sip.relay import HalfProxy
+from tunnel.sip.resolve import Resolver
+from tunnel.sip.rewrite import Rewriter
+
+__all__ = ["FaceParts", "bind_listeners", "listen_specs", "make_seat"]
+
+
+@dataclass(frozen=True, slots=True)
+class FaceParts:
+    """What all sessions of one face share."""
+
+    config: FaceConfig
+    listeners: Listeners
+    addresses: FaceAddresses
+    index: FaceIndex
+    resolver: Resolver
+    ledger: PortLedger
+    counters: Counters
+    outside: bool
+
+    @property
+    def media_faces(self) -> tuple[FaceAddress, ...]:
+        return tuple(FaceAddress(self.config.bind_host(host), host) for host in self.config.address)
+
+
+def listen_specs(config: FaceConfig) -> list[ListenSpec]:
+    """Each configured listener on each address of the face."""
+    return [
+        ListenSpec(listener.transport, config.bind_host(host), listener.port, Address(host, listener.port))
+        for listener in config.sip
+        for host in config.address
+    ]
+
+
+def bind_listeners(listeners: Listeners, config: FaceConfig, file: str) -> FaceAddresses:
+    """Bind every listener. Raises BadConfig that says which key is to be changed."""
+    try:
+        return FaceAddresses(listeners.bind())
+    except OSError as error:
+        raise _bind_error(config, file, error) from None
+
+
+def _bind_error(config: FaceConfig, file: str, error: OSError) -> BadConfig:
+    return bind_error(file, f"{config.table()}.sip", str(error.filename), error)
+
+
+def make_seat(
+    parts: FaceParts,
+    *,
+    number: int,
+    greeting: bytes,
+    policy: FacePolicy,
+    masks: ContactMasks,
+    bindings: Bindings,
+    usable: Callable[[str], bool],
+    trusted: Callable[[str], bool],
+    on_session: Callable[[SessionEvent], None],
+    on_call: Callable[[RelayEvent], None],
+    counters: Counters,
+) -> Seat:
+    """One session's link, pump and half proxy. ``usable`` and ``trusted``: see FaceRules."""
+    outside = parts.outside
+    session = Session(Role.SERVER if outside else Role.AGENT, counters, secrets.token_bytes, greeting)
+    channels = ChannelSpace(SERVER_CHANNELS if outside else AGENT_CHANNELS)
+    hosts = parts.config.address
+    rules = FaceRules(
+        hosts.of_family(ipv6=False), hosts.of_family(ipv6=True), ":" in hosts[0], usable=usable, trusted=trusted
+    )
+    hide_full = parts.config.hide == "full"
+    rewriter = Rewriter(masks, outside=outside, hide_full=hide_full)
+
+    def new_pump(link: Link) -> Pump:
+        return Pump(parts.media_faces, parts.ledger, _Outlet(link), link.sinks, counters, asymmetric=not outside)
+
+    def new_proxy(pump: Pump) -> HalfProxy:
+        plane = ClassifiedPlane(pump, session)
+        return HalfProxy(
+            Half(
+                number=number,
+                outside=outside,
+                addresses=parts.addresses,
+                index=parts.index,
+                policy=policy,
+                masks=masks,
+                bindings=bindings,
+                rewriter=rewriter,
+                new_media=lambda call: CallMedia(call, plane, channels, rules, counters),
+                entropy=secrets.token_bytes,
+                counters=counters,
+                hide_full=hide_full,
+            )
+        )
+
+    return Seat(
+        listeners=parts.listeners,
+        resolver=parts.resolver,
+        new_pump=new_pump,
+        session=session,
+        new_proxy=new_proxy,
+        on_session=on_session,
+        on_call=on_call,
+        counters=counters,
+    )
+
+
+def epoch_s() -> float:
+    """Unix time when the clock of this run said 0."""
+    return time.time() - trio.current_time()
+
+
+class _Outlet:
+    """The pump's way into the link."""
+
+    __slots__ = ("_link", "_session")
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._session = link.session
+
+    def send_media(self, frames: bytes, packets: int, now: float) -> None:
+        self._session.send_media(frames, packets, now)
+
+    def flush(self) -> None:
+        self._link.flush()
