@@ -142,8 +142,8 @@ class CallMedia:
         self._allocate(branch, described)
         self._branches[fork] = branch
         parties = [
-            Party.heard(medium, leader, sip_source, self._rules, stream.terms.heard)
-            for stream, (medium, leader) in zip(branch.streams, described.media, strict=False)
+            Party.heard(medium, sip_source, self._rules, stream.terms.heard)
+            for stream, (medium, _) in zip(branch.streams, described.media, strict=False)
         ]
         if any(party.rtp is None and not (party.is_closed or party.is_held) for party in parties):
             self._counters.bump("media.unusable_address")

@@ -116,6 +116,7 @@ class Medium:
     dtmf: frozenset[int]
     mid: str
     mux: bool
+    is_bundled: bool
     bundle_only: bool
 
     @property
@@ -232,6 +233,7 @@ def _parse_medium(index: int, lines: tuple[Line, ...], top: Sequence[Line], sess
     own = _connections(below)
     attributes = [line for line in below if line.kind == b"a"]
     names = {line.attribute for line in attributes}
+    mid = next((_text(line.argument).strip() for line in attributes if line.attribute == b"mid"), "")
     port = _port(ports[1])
     effective = own[0] if own else session[0] if session else None
     if port and effective is None:
@@ -250,8 +252,9 @@ def _parse_medium(index: int, lines: tuple[Line, ...], top: Sequence[Line], sess
         rtcp_lines=tuple(_rtcp_lines(attributes)),
         direction=_direction([*top, *attributes]),
         dtmf=_telephone_events(attributes),
-        mid=next((_text(line.argument).strip() for line in attributes if line.attribute == b"mid"), ""),
+        mid=mid,
         mux=bool(names & {b"rtcp-mux", b"rtcp-mux-only"}),
+        is_bundled=any(mid in mids for mids in _bundles(top)),
         bundle_only=b"bundle-only" in names,
     )
 

@@ -52,7 +52,7 @@ class FaceRules:
 class Party:
     """What one party said of a stream. ``rtp`` and ``rtcp`` are None where it gave no address that may be used.
 
-    ``is_closed``: port 0. ``leader``: the index of the m-line in whose bundle it travels.
+    ``is_closed``: port 0. ``is_bundled``: named in a BUNDLE group. ``leader``: the m-line whose port it shares.
     """
 
     rtp: Address | None
@@ -63,18 +63,17 @@ class Party:
     dtmf: frozenset[int]
     is_held: bool
     is_closed: bool
+    is_bundled: bool
     leader: int | None
     sip_source: str
 
     @classmethod
-    def heard(
-        cls, medium: Medium, leader: int | None, sip_source: str, rules: FaceRules, before: Party | None
-    ) -> Party:
+    def heard(cls, medium: Medium, sip_source: str, rules: FaceRules, before: Party | None) -> Party:
         """What the network's party says in ``medium``.
 
         On hold by a hold address, or with port 0, it still has the addresses that it had ``before``.
         """
-        party = replace(cls.spoken(medium, leader), sip_source=sip_source)
+        party = replace(cls.spoken(medium, None), sip_source=sip_source)
         connection = medium.connection
         if connection is not None and not connection.is_hold and medium.port:
             return replace(party, rtp=_usable(medium.rtp, rules), rtcp=_usable(medium.rtcp, rules))
@@ -94,6 +93,7 @@ class Party:
             dtmf=medium.dtmf,
             is_held=medium.is_held,
             is_closed=not medium.is_active,
+            is_bundled=medium.is_bundled,
             leader=leader,
             sip_source="",
         )
@@ -168,11 +168,11 @@ class Stream:
     def reconcile(self, plane: MediaPlane, rules: FaceRules, bundle: Lease | None, now: float) -> None:
         """Tell the plane what changed since the last time; ``bundle`` is the lease of the leader, if there is one.
 
-        A bundled stream travels on its leader's channel; when the party answered it with an address of its own, its
-        packets arrive at the leader's port and go to its own channel.
+        A bundled stream travels on its leader's channel; when the party took it out of the bundle, its packets still
+        arrive at the leader's port, and go to its own channel.
         """
         heard = self.terms.heard
-        travels_along = self.leader is not None and (heard is None or heard.is_closed or heard.leader is not None)
+        travels_along = self.leader is not None and (heard is None or heard.is_closed or heard.is_bundled)
         lease = self.lease if self.leader is None else bundle
         wanted = (lease.id, self.channel) if lease is not None and self.channel and not travels_along else None
         if wanted != self._tied:

@@ -132,7 +132,7 @@ class Message:
         """The comma-separated values of all headers of that name, from top to bottom.
 
         For headers that are lists by their grammar; for others (Date, Authorization, Subject) use ``all``. Raises
-        BadPacket when a quote or an angle bracket is not closed.
+        BadPacket when a quote or an angle bracket is not closed, but never for Via, which was read at once.
         """
         values = self._values.get(name)
         if values is None:
@@ -278,14 +278,11 @@ def _max_forwards(message: Message) -> int | None:
 
 
 def _top_via(message: Message) -> Via:
-    headers = message._index["via"]
-    at_most = len(headers) + sum(header.value.count(b",") for header in headers)
-    if at_most > MAX_VIAS and len(message.values("via")) > MAX_VIAS:
+    """The top Via; the list of all is read here, so that ``values("via")`` can be trusted later."""
+    values = message.values("via")
+    if len(values) > MAX_VIAS:
         raise BadPacket(f"there are more than {MAX_VIAS} Via values")
-    if b"," not in headers[0].value:
-        return Via.parse_untrusted(headers[0].value)
-    values = _split_header(headers[0])
-    if not values:
+    if not values or values[0].header is not message._index["via"][0]:
         raise BadPacket("the top Via is empty")
     return Via.parse_untrusted(values[0].text)
 

@@ -40,8 +40,8 @@ class NameAddr:
             return cls(value, b"", value, 0, 1, False, ())
         bracket, start, end, after = _locate_uri(value)
         uri_text = value[start:end]
-        if bracket < 0 and b"?" in uri_text:
-            raise BadPacket("a URI with headers stands without angle brackets")
+        if bracket < 0 and _NEEDS_BRACKETS.search(uri_text):
+            raise BadPacket("a URI with a comma or with headers stands without angle brackets")
         return cls(
             text=value,
             display=value[: max(bracket, 0)].strip(b" \t"),
@@ -97,7 +97,11 @@ def tag_untrusted(value: bytes) -> bytes:
     if only := _ONLY_TAG.fullmatch(value, after):
         return only[1]
     tag = find_param(params_untrusted(value, after), "tag")
-    return b"" if tag is None else tag.value or b""
+    if tag is None:
+        return b""
+    if not tag.value:
+        raise BadPacket("the tag is empty")
+    return tag.value
 
 
 def uri_untrusted(text: bytes) -> SipUri | bytes:
