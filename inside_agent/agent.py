@@ -15,13 +15,14 @@ from inside_agent.dialer import keep_connected
 from inside_agent.join import credentials_path, load_credentials, save_credentials
 from inside_agent.policy import LanPolicy
 from tunnel.address import Address
+from tunnel.admin import bind_admin, serve_admin
 from tunnel.assembly import FaceParts, bind_listeners, epoch_s, listen_specs, make_seat
 from tunnel.counters import Counters
 from tunnel.errors import BadConfig, BadPacket, LocalMisuse
 from tunnel.face import Face, Verdict
 from tunnel.files import check_data_dir
-from tunnel.link.events import PeerDraining, RenewalReceived, SessionDown, SessionEvent, SessionExpired, SessionUp
 from tunnel.link.credentials import AgentCredentials
+from tunnel.link.events import PeerDraining, RenewalReceived, SessionDown, SessionEvent, SessionExpired, SessionUp
 from tunnel.link.identity import make_csr
 from tunnel.link.secure import SecureChannel, agent_context
 from tunnel.media.lease import PortLedger
@@ -114,8 +115,7 @@ class Agent:
         self._draining = True
         self._seat.drain()
         with trio.move_on_after(seconds):
-            while len(self._seat.book):
-                await trio.sleep(0.1)
+            await self._seat.book.wait_empty()
 
     def reload(self, config: AgentConfig) -> None:
         """Work by another ``allow``, ``pbx`` and ``outside`` from now on; the rest needs a restart."""
@@ -149,6 +149,26 @@ class Agent:
             "counters": dict(self._counters.values),
         }
 
+    @property
+    def is_healthy(self) -> bool:
+        """Whether calls can be made: the tunnel is up and this end is not shutting down."""
+        return self._seat.link.session.is_up and not self._draining
+
+    def figures(self) -> EndFigures:
+        """What a scrape of /metrics reads."""
+        session, book = self._seat.link.session, self._seat.book
+        agent = AgentFigures(
+            tenant=self._credentials.tenant,
+            agent=self._credentials.identity.name,
+            connected=session.is_up,
+            rtt_s=session.keepalive.smoothed_rtt_s,
+            registrations=self._bindings.registered,
+            calls_active=book.active,
+            calls_total=book.total,
+        )
+        ports = self._ledger.held, self._ledger.resting, self._ledger.size
+        return EndFigures((agent,), ports, self._counters.values)
+
     # --- life ------------------------------------------------------------------------------------------------------
 
     async def run(self, task_status: trio.TaskStatus[Agent]) -> None:
@@ -157,7 +177,10 @@ class Agent:
         servers = (config.tunnel.server,) if config.tunnel.server is not None else self._credentials.servers
         if not servers:
             raise BadConfig(config.file, "tunnel.server", None, "must be set: the TOKEN did not name a server")
+        admin = None if config.admin is None else bind_admin(config.file, config.admin.listen)
         async with trio.open_nursery() as nursery:
+            if admin is not None:
+                await nursery.start(serve_admin, self, admin)
             await nursery.start(self._listeners.run)
             await nursery.start(self._seat.run)
             await nursery.start(serve_status, config.file, config.data_dir, self.status)
@@ -178,8 +201,7 @@ class Agent:
         return LanPolicy(self._addresses, lan.allow, (lan.pbx or "").encode(), (lan.outside or "").encode())
 
     def _gate(self, message: Message, flow: Flow, now: float) -> Verdict:
-        session = self._seat.link.session
-        return self._seat, self._policy.admit(message, flow, session.is_up and not self._draining)
+        return self._seat, self._policy.admit(message, flow, self.is_healthy)
 
     def _call_event(self, event: RelayEvent) -> None:
         """The seat keeps the book; an agent has no limits of its own."""

@@ -26,6 +26,7 @@ from outside_server.tenancy import Tenancy
 from outside_server.tenant_store import SqliteTenants
 from outside_server.tenants import TenantStore
 from tunnel.address import Address
+from tunnel.admin import bind_admin, serve_admin
 from tunnel.assembly import FaceParts, bind_listeners, epoch_s, listen_specs, make_seat
 from tunnel.counters import Counters
 from tunnel.errors import BadPacket, Refused
@@ -38,6 +39,7 @@ from tunnel.link.joining import Joined
 from tunnel.link.secure import SecureChannel, server_context
 from tunnel.media.lease import PortLedger
 from tunnel.media.sockets import raise_file_limit
+from tunnel.metrics import AgentFigures, EndFigures
 from tunnel.seat import Seat
 from tunnel.sip.bindings import Bindings
 from tunnel.sip.contacts import ContactMasks
@@ -83,6 +85,19 @@ class _Agent:
     @property
     def has_pbx(self) -> bool:
         return self.seat.peer_has_pbx
+
+    def figures(self, tenant_name: str) -> AgentFigures:
+        """What a scrape reads of this agent."""
+        session, book = self.seat.link.session, self.seat.book
+        return AgentFigures(
+            tenant=tenant_name,
+            agent=self.identity.name,
+            connected=session.is_up,
+            rtt_s=session.keepalive.smoothed_rtt_s,
+            registrations=self.seat.proxy.half.bindings.registered,
+            calls_active=book.active,
+            calls_total=book.total,
+        )
 
 
 class Server:
@@ -146,8 +161,8 @@ class Server:
         for agent in self._agents.values():
             agent.seat.drain()
         with trio.move_on_after(seconds):
-            while any(len(agent.seat.book) for agent in self._agents.values()):
-                await trio.sleep(0.1)
+            for agent in list(self._agents.values()):
+                await agent.seat.book.wait_empty()
 
     def reload(self, config: ServerConfig) -> None:
         """Work by ``config`` where that is possible without touching live calls; the rest needs a restart."""
@@ -179,6 +194,17 @@ class Server:
             "counters": dict(self._all_counters()),
         }
 
+    @property
+    def is_healthy(self) -> bool:
+        """Whether new calls are taken."""
+        return not self._draining
+
+    def figures(self) -> EndFigures:
+        """What a scrape of /metrics reads."""
+        agents = tuple(agent.figures(self._tenant_name(agent.tenant)) for agent in self._agents.values())
+        ports = self._ledger.held, self._ledger.resting, self._ledger.size
+        return EndFigures(agents, ports, self._all_counters())
+
     # --- life ------------------------------------------------------------------------------------------------------
 
     async def run(self, task_status: trio.TaskStatus[Server]) -> None:
@@ -189,6 +215,7 @@ class Server:
             tunnels = await trio.open_tcp_listeners(listen.port, host=listen.host)
         except OSError as error:
             raise bind_error(config.file, "tunnel.listen", str(listen), error) from None
+        admin = None if config.admin is None else bind_admin(config.file, config.admin.listen)
         self._tunnel_address = Address(listen.host, tunnels[0].socket.getsockname()[1])
         servers = config.join_addresses(self._tunnel_address.port)
         certificate = self._authority.server_certificate(_utc())
@@ -201,6 +228,8 @@ class Server:
         await nursery.start(self._listeners.run)
         await nursery.start(serve_status, config.file, config.data_dir, self.status)
         nursery.start_soon(self._keep_nats_open)
+        if admin is not None:
+            await nursery.start(serve_admin, self, admin)
         await nursery.start(trio.serve_listeners, acceptor.serve, tunnels)
         log.info("server.ready", **self.addresses)
         task_status.started(self)

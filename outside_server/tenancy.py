@@ -1,4 +1,4 @@
-"""What of the tenants the running server works by: who may connect, whose domains, trunks and limits; kept up to date. [io]"""
+"""What the running server works by of its tenants: who may connect, domains, trunks, limits; kept up to date. [io]"""
 
 from __future__ import annotations
 

@@ -38,6 +38,7 @@ class CallBook:
         self.total: Counter[str] = Counter()
         self.answered = 0
         self._open: dict[int, str] = {}
+        self._emptied = trio.Event()
 
     def note(self, event: RelayEvent) -> None:
         """Keep step with the half proxy."""
@@ -49,6 +50,14 @@ class CallBook:
             self.answered += 1
         else:
             self._open.pop(event.call, None)
+            if not self._open:
+                self._emptied.set()
+
+    async def wait_empty(self) -> None:
+        """Return when no call is up."""
+        while self._open:
+            self._emptied = trio.Event()
+            await self._emptied.wait()
 
     @property
     def active(self) -> Counter[str]:

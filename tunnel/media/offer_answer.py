@@ -285,7 +285,7 @@ class CallMedia:
             self._plane.release(lease.id, linger_s, now)
 
     def _adopt_channel(self, stream: Stream, channel: int, now: float) -> None:
-        """Use the channel that came with the message.
+        """Use the channel that came with the message; whichever stream of the call had it hands it over.
 
         When both ends named one for a new m-line at the same time, the lower number (the agent's) wins at both.
         """
@@ -293,12 +293,12 @@ class CallMedia:
             return
         stream.untie(self._plane, now)
         self._channels.free(stream.channel)
-        root = self._branches.get(ROOT)
-        source = root.streams[stream.index] if root is not None and stream.index < len(root.streams) else None
-        if source is not None and source is not stream and source.channel == channel:
-            source.hand_over(stream)
-        else:
+        everybody = (each for branch in self._branches.values() for each in branch.streams)
+        holder = next((each for each in everybody if each.channel == channel), None)
+        if holder is None:
             stream.channel = channel
+        else:
+            holder.hand_over(stream)
 
     def _family(self, branch: _Branch) -> bool:
         """Whether to advertise IPv6: as the party does, if it has said."""

@@ -167,7 +167,10 @@ class Edit:
 
 
 def stamp_source(message: Message, source: Address) -> Message:
-    """The request as a server keeps it: ``received`` and ``rport`` in the top Via say where it came from (B3)."""
+    """The request as a server keeps it: ``received`` and ``rport`` in the top Via say where it came from (B3).
+
+    Raises BadPacket when that makes it longer than the limits of ``parse_untrusted`` allow.
+    """
     top = message.values("via")[0]
     stamped = message.top_via.with_received_rport(source)
     if stamped == top.text:
