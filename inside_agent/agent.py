@@ -27,6 +27,7 @@ from tunnel.link.identity import make_csr
 from tunnel.link.secure import SecureChannel, agent_context
 from tunnel.media.lease import PortLedger
 from tunnel.media.sockets import raise_file_limit
+from tunnel.metrics import AgentFigures, EndFigures
 from tunnel.sip.bindings import Bindings
 from tunnel.sip.contacts import ContactMasks
 from tunnel.sip.flow import Flow

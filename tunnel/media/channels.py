@@ -32,12 +32,16 @@ class ChannelSpace:
 
     def free(self, channel: int) -> None:
         """Take ``channel`` back; ids of the other end's half are not ours to free and are passed over."""
-        if channel not in self._ids:
+        if not self.owns(channel):
             return
         if channel not in self._used:
             raise LocalMisuse(f"channel {channel} was freed but is not in use")
         self._used.remove(channel)
         self._free.append(channel)
+
+    def owns(self, channel: int) -> bool:
+        """Whether it is for this end to hand out ``channel``."""
+        return channel in self._ids
 
     @property
     def in_use(self) -> int:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from tunnel.counters import Counters
 from tunnel.errors import LocalMisuse, PeerMisbehaved
 from tunnel.media.body import FoundSdp, SipBody, find_sdp_untrusted, replace_sdp
-from tunnel.media.channels import ChannelSpace
+from tunnel.media.channels import AGENT_CHANNELS, SERVER_CHANNELS, ChannelSpace
 from tunnel.media.exchange import TRANSITIONS, Carriage, Meaning, Side, State, withdrawn
 from tunnel.media.plane import CannotRelay, Lease, MediaPlane
 from tunnel.media.sdp import Medium, Sdp
@@ -291,10 +291,13 @@ class CallMedia:
         """
         if not channel or (stream.channel and stream.channel <= channel):
             return
-        stream.untie(self._plane, now)
-        self._channels.free(stream.channel)
         everybody = (each for branch in self._branches.values() for each in branch.streams)
         holder = next((each for each in everybody if each.channel == channel), None)
+        if holder is None and self._channels.owns(channel):
+            self._counters.bump("media.freed_channel")  # the dialog ended here while the message was on its way
+            return
+        stream.untie(self._plane, now)
+        self._channels.free(stream.channel)
         if holder is None:
             stream.channel = channel
         else:
@@ -326,8 +329,8 @@ def _check_channels(channels: Sequence[int], own: Sequence[bool]) -> None:
     given = [*channels, *[0] * len(own)]
     if any(needs and not channel for needs, channel in zip(own, given, strict=False)):
         raise PeerMisbehaved("an m-line with a port came through the session without a channel")
-    if any(channel % 2 or not 0 <= channel <= 0xFFFE for channel in channels):
-        raise PeerMisbehaved("a channel of a stream is an even number")
+    if any(channel and channel not in AGENT_CHANNELS and channel not in SERVER_CHANNELS for channel in channels):
+        raise PeerMisbehaved("a stream was given a channel that is not one for RTP")
 
 
 def _needs_lease(medium: Medium, leader: int | None) -> bool:

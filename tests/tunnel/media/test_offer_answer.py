@@ -394,7 +394,7 @@ def test_speaking_that_fails_for_ports_takes_none() -> None:  # T12
 
 
 def test_channels_that_do_not_fit_are_the_other_ends_fault(pair: MediaPair) -> None:
-    for channels in [(), (0,), (17,), (70000,)]:
+    for channels in [(), (0,), (2,), (17,), (70000,)]:
         with pytest.raises(PeerMisbehaved):
             pair.server.media.speak(ROOT, SipBody(sdp(CALLER_IP, "40000")), channels, 1.0, OPENING)
     assert pair.server.plane.held == {}

@@ -116,6 +116,15 @@ def test_an_answer_with_a_tag_after_a_preview_without_one_keeps_the_port(pair: M
     pair.assert_nothing_left()
 
 
+def test_a_message_of_a_fork_that_just_ended_here_cannot_bring_its_channel_back(pair: MediaPair) -> None:
+    answer(pair, b"b1", B1, PREVIEW)
+    pair.agent.media.drop_fork(b"b1", 0.0, pair.now)
+    answer(pair, b"b1", B1)
+    assert pair.agent.counters["media.freed_channel"] == 1
+    pair.close()
+    pair.assert_nothing_left()
+
+
 def test_a_call_that_nobody_answers_leaves_nothing(pair: MediaPair) -> None:  # T12
     pair.close()
     pair.assert_nothing_left()

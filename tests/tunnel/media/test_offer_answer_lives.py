@@ -50,6 +50,7 @@ STEPS = st.one_of(
     st.tuples(st.just("settle"), FORKS),
     st.tuples(st.just("fail"), SIDES, FORKS),
     st.tuples(st.just("drop"), FORKS),
+    st.tuples(st.just("forget"), SIDES, FORKS),
 )
 Step: TypeAlias = tuple[object, ...]
 
@@ -78,6 +79,9 @@ def live(pair: MediaPair, step: Step) -> None:
         case "drop", bytes(fork):
             for end in (pair.agent, pair.server):
                 end.media.drop_fork(fork, 2.0, pair.now)
+        case "forget", str(side), bytes(fork):  # the other end has not heard of it yet
+            end = pair.agent if side == "inside" else pair.server
+            end.media.drop_fork(fork, 2.0, pair.now)
 
 
 @given(st.lists(STEPS, max_size=25), st.sampled_from([1, 3, 100]))
