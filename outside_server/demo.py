@@ -8,9 +8,9 @@ callee hangs up: the caller's ACK and the callee's BYE have then followed the ro
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import tempfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -21,21 +21,21 @@ from rich.console import Console
 from rich.text import Text
 
 from outside_server.demo_ladder import Ladder, Rung, Side
-from outside_server.demo_pair import DemoPair, open_pair
+from outside_server.demo_pair import open_pair
 from outside_server.demo_report import CallReport, DemoReport, render_table
+from outside_server.demo_step import StepFailed, step
 from tunnel.errors import WallpassError
-from tunnel.softphone import Account, Call, CallFailed, Passage, Phone, Registrar, Tune, compare, open_phone
+from tunnel.softphone import Account, Call, Passage, Phone, Registrar, Tune, compare, open_phone
 
 __all__ = ["demo_command"]
 
 INSIDE_USER, OUTSIDE_USER = "1001", "1002"
 # Ours: far more than any step needs on a slow host, so that a demo that hangs says where.
 STEP_S = 5.0
-START_S = 15.0
 # Ours: what was said last is heard before somebody hangs up; longer than any delay on one host.
 LAST_WORDS_S = 0.15
 # A tune of its own for each phone in each call: an ear that hears the wrong one is told apart from one that hears nothing.
-TUNES = {"out": (Tune(311), Tune(1822)), "in": (Tune(2077), Tune(644))}
+TUNES = {Side.INSIDE: (Tune(311), Tune(1822)), Side.OUTSIDE: (Tune(2077), Tune(644))}
 
 
 @click.command("demo")
@@ -69,7 +69,7 @@ def quieten(context: click.Context) -> None:
     """Leave the stage to the demo: of the ends' logs only warnings, unless somebody asked for a level."""
     asked = context.parent is not None and context.parent.get_parameter_source("log_level")
     if asked in (None, False, click.core.ParameterSource.DEFAULT):
-        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(WARNING))
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 
 
 class Stage:
@@ -123,3 +123,84 @@ async def run_demo(stage: Stage, seconds: float) -> DemoReport:
         except* (WallpassError, OSError) as group:
             report.failure = "; ".join(str(error) for error in leaves(group))
     return report
+
+
+async def perform(stage: Stage, seconds: float, report: DemoReport, directory: Path) -> None:
+    """From nothing to the last hang-up. Raises what goes wrong before the calls, in a group."""
+    password = secrets.token_hex(8)
+    registrar = Registrar("provider.example", {INSIDE_USER: password}, secrets.token_bytes)
+    provider = Account(OUTSIDE_USER, "provider.example")
+    async with (
+        open_pair(directory, stage.tell) as pair,
+        open_phone(provider, registrar=registrar, watch=partial(stage.watch, Side.OUTSIDE)) as outside,
+    ):
+        report.link_ms = pair.link_s * 1000
+        account = Account(INSIDE_USER, str(outside.address), password, outbound=pair.agent)
+        async with open_phone(account, watch=partial(stage.watch, Side.INSIDE)) as inside:
+            stage.open_ladder("The inside phone registers with the provider outside")
+            begun_at = trio.current_time()
+            with step("the registration of the inside phone", STEP_S):
+                await inside.register()
+            report.register_ms = (trio.current_time() - begun_at) * 1000
+            uri = f"sip:{OUTSIDE_USER}@{outside.address}".encode()
+            report.calls.append(await make_call(stage, inside, outside, uri, Side.INSIDE, seconds))
+            contact = registrar.contact(INSIDE_USER, trio.current_time())
+            if contact is None:
+                raise StepFailed("the provider does not know the inside phone")
+            report.calls.append(await make_call(stage, outside, inside, contact, Side.OUTSIDE, seconds))
+
+
+async def make_call(stage: Stage, caller: Phone, callee: Phone, uri: bytes, side: Side, seconds: float) -> CallReport:
+    """One call by the phone on ``side``, from its INVITE to the BYE; what goes wrong is in the report."""
+    other = Side.OUTSIDE if side is Side.INSIDE else Side.INSIDE
+    title = f"{side.value} calls {other.value}"
+    stage.open_ladder(f"{title}, {other.value} hangs up")
+    report = CallReport(title)
+    try:
+        await hold_conversation(caller, callee, uri, side, seconds, report)
+    except* (WallpassError, OSError) as group:
+        report.failure = "; ".join(str(error) for error in leaves(group))
+    return report
+
+
+async def hold_conversation(
+    caller: Phone, callee: Phone, uri: bytes, side: Side, seconds: float, report: CallReport
+) -> None:
+    """Fills ``report`` as far as the call comes. Raises CallFailed and StepFailed, in a group or alone."""
+    with step("call set-up", STEP_S):
+        placed, taken = await connect(caller, callee, uri, *TUNES[side])
+    if placed.leg.answered_at is not None:
+        report.setup_ms = (placed.leg.answered_at - placed.leg.begun_at) * 1000
+    await placed.talk(seconds)
+    placed.fall_silent()
+    taken.fall_silent()
+    await trio.sleep(LAST_WORDS_S)
+    forth, back = compare(placed.mouth, taken.ear), compare(taken.mouth, placed.ear)
+    report.to_outside, report.to_inside = (forth, back) if side is Side.INSIDE else (back, forth)
+    if placed.end is not None or taken.end is not None:
+        raise StepFailed("the call ended before anybody hung up")
+    with step("hang-up", STEP_S):
+        await taken.hang_up()
+        await placed.ended()
+
+
+async def connect(
+    caller: Phone, callee: Phone, uri: bytes, callers_tune: Tune, callees_tune: Tune
+) -> tuple[Call, Call]:
+    """Call and answer; both sides of the call, the caller's first."""
+    taken: list[Call] = []
+
+    async def answer() -> None:
+        taken.append(await callee.answer_next(callees_tune))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer)
+        placed = await caller.call(uri, callers_tune)
+    return placed, taken[0]
+
+
+def leaves(group: BaseExceptionGroup[Exception]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found

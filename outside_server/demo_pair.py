@@ -22,6 +22,7 @@ import inside_agent
 import outside_server
 from inside_agent.join import join, save_credentials
 from outside_server.authority import Authority
+from outside_server.demo_step import step
 from outside_server.tenant_store import SqliteTenants
 from outside_server.tenants import hash_of
 from tunnel.address import Address, parse_address
@@ -31,6 +32,7 @@ from tunnel.link.token import Token
 __all__ = ["DemoPair", "open_pair"]
 
 TENANT = "demo"
+START_S = 15.0  # far more than it takes on a slow host
 # Ours: two calls need four ports an end at a time; the rest leaves room for ports that are still resting.
 MEDIA_PORTS = 40
 LOWEST_PORT, HIGHEST_PORT = 10_000, 30_000
@@ -76,20 +78,21 @@ async def open_pair(directory: Path, tell: Callable[[str], None]) -> AsyncIterat
     Raises what the ends raise when they cannot start, in a group.
     """
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(outside_server.serve, write_server(directory))
-        tunnel, public = parse_address(server.addresses["tunnel"]), sip_address(server.addresses["sip"])
-        tell(f"server is ready: agents at {tunnel}, SIP at {public}")
-        token = invite(directory / "server", tunnel)
-        tell(f"tenant {TENANT} is added and has an invitation")
-        config = write_agent(directory, tunnel)
-        credentials = await join(token, "demo-agent", datetime.now(UTC))
-        save_credentials(config.data_dir, credentials)
-        tell(f"agent {credentials.identity.name} has joined: its key stays here, its certificate is the server's")
-        begun_at = trio.current_time()
-        agent = await nursery.start(inside_agent.serve, config)
-        link_s = trio.current_time() - begun_at
-        lan, carrier = sip_address(agent.addresses["sip"]), agent.addresses["tunnel"]
-        tell(f"link is up after {link_s * 1000:.0f} ms over {carrier}; agent has SIP at {lan}")
+        with step("the start of both ends", START_S):
+            server = await nursery.start(outside_server.serve, write_server(directory))
+            tunnel, public = parse_address(server.addresses["tunnel"]), sip_address(server.addresses["sip"])
+            tell(f"server is ready: agents at {tunnel}, SIP at {public}")
+            token = invite(directory / "server", tunnel)
+            tell(f"tenant {TENANT} is added and has an invitation")
+            config = write_agent(directory, tunnel)
+            credentials = await join(token, "demo-agent", datetime.now(UTC))
+            save_credentials(config.data_dir, credentials)
+            tell(f"agent {credentials.identity.name} has joined: its key stays here, its certificate is the server's")
+            begun_at = trio.current_time()
+            agent = await nursery.start(inside_agent.serve, config)
+            link_s = trio.current_time() - begun_at
+            lan, carrier = sip_address(agent.addresses["sip"]), agent.addresses["tunnel"]
+            tell(f"link is up after {link_s * 1000:.0f} ms over {carrier}; agent has SIP at {lan}")
         yield DemoPair(lan, public, carrier, link_s)
         nursery.cancel_scope.cancel()
 

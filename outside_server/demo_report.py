@@ -14,14 +14,13 @@ __all__ = ["CallReport", "DemoReport", "render_table"]
 EXPECTED_CALLS = 2  # one in each direction
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallReport:
-    """One call; without a measurement when it did not come so far."""
+    """One call; what it did not come to is None."""
 
     title: str
     setup_ms: float | None = None
     """From the first INVITE to the 200, at the caller; the callee answers as soon as it is called."""
-    hung_up_by: str = ""
     to_outside: OneWay | None = None
     to_inside: OneWay | None = None
     failure: str = ""
@@ -74,7 +73,6 @@ def call_as_json(call: CallReport) -> dict[str, object]:
         "title": call.title,
         "failures": call.failures(),
         "setup_ms": rounded(call.setup_ms),
-        "hung_up_by": call.hung_up_by,
         "to_outside": way_as_json(call.to_outside),
         "to_inside": way_as_json(call.to_inside),
     }
@@ -108,8 +106,7 @@ def render_table(report: DemoReport) -> Table:
     for heading in ("set-up", "packets", "lost", "delay p50", "p99", "MOS", "heard"):
         table.add_column(heading, justify="right", no_wrap=True)
     for call in report.calls:
-        hang_up = f", {call.hung_up_by} hangs up" if call.hung_up_by else ""
-        table.add_row(call.title + hang_up, milliseconds(call.setup_ms, 0))
+        table.add_row(call.title, milliseconds(call.setup_ms, 0))
         for name, way in call.ways.items():
             table.add_row(f"  {name}", "", *way_cells(way))
     return table

@@ -27,7 +27,9 @@ async def inside_and_provider(
 ) -> AsyncIterator[tuple[Phone, Phone, Registrar]]:
     registrar = Registrar("provider.example", {"1001": "secret"}, os.urandom)
     with trio.fail_after(LIMIT_S):
-        async with open_phone(Account("1002", "provider.example"), transport=transport, registrar=registrar) as provider:
+        async with open_phone(
+            Account("1002", "provider.example"), transport=transport, registrar=registrar
+        ) as provider:
             account = Account("1001", str(provider.address), password)
             async with open_phone(account, transport=transport, watch=watch) as inside:
                 yield inside, provider, registrar
