@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 import structlog
 import trio
+from click.core import ParameterSource
 from rich.console import Console
 from rich.text import Text
 
@@ -66,10 +67,10 @@ def demo_command(context: click.Context, seconds: float, as_json: bool) -> None:
 
 
 def quieten(context: click.Context) -> None:
-    """Leave the stage to the demo: of the ends' logs only warnings, unless somebody asked for a level."""
+    """Leave the stage to the demo: of the ends' logs only errors, unless somebody asked for a level."""
     asked = context.parent is not None and context.parent.get_parameter_source("log_level")
-    if asked in (None, False, click.core.ParameterSource.DEFAULT):
-        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    if asked in (None, False, ParameterSource.DEFAULT):
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
 
 
 class Stage:

@@ -1,4 +1,4 @@
-"""[io] A whole installation on loopback for the demo: both ends from their files, a tenant, an invitation, an agent that joins.
+"""[io] A whole installation on loopback for the demo: both ends from their files, a tenant, an agent that joins.
 
 Everything lives in one directory, takes whatever ports are free, and is what an operator would do by hand with
 ``wallpass server``, ``tenant add``, ``tenant invite``, ``join`` and ``agent``.

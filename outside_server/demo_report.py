@@ -100,13 +100,13 @@ def way_as_json(way: OneWay | None) -> dict[str, object] | None:
 
 
 def render_table(report: DemoReport) -> Table:
-    """Two rows a call, one for each way."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column("call, and which way", no_wrap=True)
-    for heading in ("set-up", "packets", "lost", "delay p50", "p99", "MOS", "heard"):
+    """A row for each call and one for each of its ways; at most 79 columns, times in ms."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("call, and each way", no_wrap=True)
+    for heading in ("set-up\nms", "packets\nsent", "\nlost", "delay\np50 ms", "delay\np99 ms", "\nMOS", "tune\nheard"):
         table.add_column(heading, justify="right", no_wrap=True)
     for call in report.calls:
-        table.add_row(call.title, milliseconds(call.setup_ms, 0))
+        table.add_row(call.title, number(call.setup_ms, 0))
         for name, way in call.ways.items():
             table.add_row(f"  {name}", "", *way_cells(way))
     return table
@@ -118,15 +118,15 @@ def way_cells(way: OneWay | None) -> list[str]:
     return [
         str(way.sent_packets),
         str(way.lost_packets),
-        milliseconds(way.delay_p50_ms),
-        milliseconds(way.delay_p99_ms),
-        "-" if way.mos is None else f"{way.mos:.2f}",
+        number(way.delay_p50_ms, 1),
+        number(way.delay_p99_ms, 1),
+        number(way.mos, 2),
         f"{way.heard.tune_s:.2f} s" if way.verified else "NO",
     ]
 
 
-def milliseconds(value: float | None, digits: int = 1) -> str:
-    return "-" if value is None else f"{value:.{digits}f} ms"
+def number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def rounded(value: float | None) -> float | None:

@@ -70,7 +70,7 @@ def test_a_sip_uri_stays_as_it_was_written(uri: str) -> None:
 
 @pytest.mark.parametrize("uri", ["", "10.1.0.5", "sip:", "sip:a b", "tel:+49301", "sip:x:0", "sip:x:65536", "sip:[1]"])
 def test_what_is_no_sip_uri_is_refused(uri: str) -> None:
-    with pytest.raises(ValueError, match="^$|IPv6|octet|least|quotes"):
+    with pytest.raises(ValueError, match=r"^$|IPv6|octet|least|quotes"):
         parse_sip_uri(uri)
 
 

@@ -12,7 +12,8 @@ import trio
 from support.dns_server import DnsServer
 
 from tunnel.address import Address
-from tunnel.sip.resolve import Resolver, ResolveFailed
+from tunnel.sip import resolve
+from tunnel.sip.resolve import ResolveFailed, Resolver
 from tunnel.sip.uri import SipUri
 
 HOSTS = [
@@ -165,16 +166,24 @@ async def test_answers_are_kept_for_their_time_to_live_and_no_longer(world: Worl
         assert ask.server.asked["brief.example.", "A"] == 3
 
 
-async def test_a_server_that_swallows_naptr_and_srv_costs_three_seconds(world: World) -> None:
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every wait is a tenth of what it is: a try 0.2 s, services 0.3 s, all together 0.5 s."""
+    for name in ("TRY_S", "SERVICES_S", "TOTAL_S"):
+        monkeypatch.setattr(resolve, name, getattr(resolve, name) / 10)
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_server_that_swallows_naptr_and_srv_still_leads_to_the_host(world: World) -> None:
     async with world(*HOSTS, mute="NAPTR SRV") as ask:
         began = trio.current_time()
         assert await ask("sip:sip1.example") == [("udp", Address("203.0.113.1", 5060))]
-        assert trio.current_time() - began < 3.5
+        assert trio.current_time() - began >= 0.25
+        assert ask.server.asked["sip1.example.", "NAPTR"] == 2, "a lost question is asked again"
 
 
-async def test_a_silent_server_costs_five_seconds(world: World) -> None:
+@pytest.mark.usefixtures("hurried")
+async def test_a_silent_server_does_not_hold_up_a_call_for_ever(world: World) -> None:
     async with world(*HOSTS, mute="A AAAA NAPTR SRV") as ask:
-        began = trio.current_time()
-        with pytest.raises(ResolveFailed):
+        with trio.fail_after(2), pytest.raises(ResolveFailed):
             await ask("sip:sip1.example")
-        assert 4.5 < trio.current_time() - began < 5.5
