@@ -10,7 +10,7 @@ from datetime import datetime
 from outside_server.authority import Authority
 from outside_server.tenants import TenantStore
 from tunnel.address import Address
-from tunnel.errors import BadPacket, Refused
+from tunnel.errors import BadPacket, LocalMisuse, Refused
 from tunnel.link.identity import AgentIdentity, load_certificate_untrusted, load_csr_untrusted
 from tunnel.link.joining import Joined, JoinRefused, decode_request_untrusted, encode
 
@@ -20,6 +20,7 @@ EXPLANATIONS = {
     "replayed": "this TOKEN was used before; ask the operator for another (wallpass tenant invite)",
     "expired": "this TOKEN has expired; ask the operator for another (wallpass tenant invite)",
     "unknown": "this server knows no such TOKEN; perhaps its tenant was removed",
+    "unavailable": "the server cannot take agents at the moment; its log says why; the TOKEN may still be good",
     "malformed": "the server did not understand the request: are both ends of the same version?",
 }
 MAX_NAME_CHARACTERS = 48
@@ -41,6 +42,8 @@ def answer_untrusted(
         message: Joined | JoinRefused = _join_untrusted(request, authority, tenants, servers, now)
     except Refused as refused:
         message = JoinRefused(refused.reason, EXPLANATIONS[refused.reason])
+    except LocalMisuse as error:
+        message = JoinRefused("unavailable", f"{EXPLANATIONS['unavailable']} ({error})")
     except BadPacket as error:
         message = JoinRefused("malformed", f"{EXPLANATIONS['malformed']} ({error})")
     return JoinAnswer(encode(message), message)

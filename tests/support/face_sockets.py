@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
-from support.messages import compose
 
+from support.messages import compose
 from tunnel.address import Address
 from tunnel.counters import Counters
 from tunnel.sip.flow import Flow
@@ -35,7 +35,7 @@ def options(number: int = 1, padding: int = 0) -> bytes:
 async def eventually(condition: Callable[[], object], within_s: float = 3.0) -> None:
     """Return as soon as ``condition`` holds; fail when it does not within the time."""
     with trio.fail_after(within_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 (what is waited for happens in the kernel)
             await trio.sleep(0.002)
 
 
@@ -72,11 +72,12 @@ async def face_sockets(
     client_tls: ssl.SSLContext | None = None,
     answer_stun: bool = False,
     host: str = "127.0.0.1",
+    port: int = 0,
 ) -> AsyncIterator[FaceSockets]:
     """Listeners of those transports on loopback, running."""
     face = FaceSockets()
     face.listeners = Listeners(
-        [ListenSpec(transport, host, 0, Address(host, 0)) for transport in transports],
+        [ListenSpec(transport, host, port, Address(host, port)) for transport in transports],
         deliver=lambda data, flow: face.delivered.append((data, flow)),
         failed=lambda *failure: face.failures.append(failure),
         counters=face.counters,

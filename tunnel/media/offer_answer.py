@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tunnel.counters import Counters
-from tunnel.errors import LocalMisuse, PeerMisbehaved
+from tunnel.errors import BadPacket, LocalMisuse
 from tunnel.media.body import FoundSdp, SipBody, find_sdp_untrusted, replace_sdp
 from tunnel.media.channels import AGENT_CHANNELS, SERVER_CHANNELS, ChannelSpace
 from tunnel.media.exchange import TRANSITIONS, Carriage, Meaning, Side, State, withdrawn
@@ -44,9 +44,14 @@ class _Described:
 
     @classmethod
     def read_untrusted(cls, body: SipBody) -> _Described | None:
-        """None if there is no SDP. Raises BadPacket, CannotRelay."""
-        found = find_sdp_untrusted(body)
-        sdps = tuple(Sdp.parse_untrusted(body.content[each.start : each.end]) for each in found)
+        """None if there is no SDP. Raises CannotRelay, also for what is no SDP at all."""
+        try:
+            found = find_sdp_untrusted(body)
+            sdps = tuple(Sdp.parse_untrusted(body.content[each.start : each.end]) for each in found)
+        except CannotRelay:
+            raise
+        except BadPacket as error:
+            raise CannotRelay(error.status, error.reason) from error
         for sdp in sdps:
             check_relayable(sdp)
         media = []
@@ -130,7 +135,7 @@ class CallMedia:
         """A body arrived from this face's network, from the IP address ``sip_source``.
 
         Returns the channel of each m-line (0: none needed), to travel with the message; () without SDP. Raises
-        BadPacket, CannotRelay and LedgerFull, and has then changed nothing.
+        CannotRelay and LedgerFull, and has then changed nothing.
         """
         described = self._read_untrusted(body)
         if described is None:
@@ -156,8 +161,8 @@ class CallMedia:
     ) -> bytes:
         """A body is about to leave by this face; ``channels`` is what ``hear`` returned at the other end.
 
-        Returns the body's content with this face's addresses and ports in it. Raises BadPacket, CannotRelay,
-        LedgerFull and PeerMisbehaved (channels that do not fit), and has then taken nothing.
+        Returns the body's content with this face's addresses and ports in it. Raises CannotRelay (also when the
+        channels do not fit the body) and LedgerFull, and has then taken nothing.
         """
         described = self._read_untrusted(body)
         if described is None:
@@ -328,9 +333,9 @@ def _refuse_if_nothing_is_relayed(described: _Described) -> None:
 def _check_channels(channels: Sequence[int], own: Sequence[bool]) -> None:
     given = [*channels, *[0] * len(own)]
     if any(needs and not channel for needs, channel in zip(own, given, strict=False)):
-        raise PeerMisbehaved("an m-line with a port came through the session without a channel")
+        raise CannotRelay(488, "the other end gave no channel for this media")
     if any(channel and channel not in AGENT_CHANNELS and channel not in SERVER_CHANNELS for channel in channels):
-        raise PeerMisbehaved("a stream was given a channel that is not one for RTP")
+        raise CannotRelay(488, "the other end gave a channel that is none for media")
 
 
 def _needs_lease(medium: Medium, leader: int | None) -> bool:

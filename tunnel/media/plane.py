@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tunnel.address import Address
-from tunnel.errors import PeerMisbehaved, WallpassError
+from tunnel.errors import BadPacket, WallpassError
 
 __all__ = ["Aim", "CannotRelay", "Lease", "LedgerFull", "MediaPlane"]
 
@@ -21,12 +21,11 @@ class LedgerFull(WallpassError):
     """No media port pair or channel is free (or the high-water mark is reached): the call gets 503 with Retry-After."""
 
 
-class CannotRelay(PeerMisbehaved):
+class CannotRelay(BadPacket):
     """The body asks for media that cannot be relayed; ``status`` and ``warning`` are for the SIP response."""
 
     def __init__(self, status: int, warning: str) -> None:
-        super().__init__(f"{status}: {warning}")
-        self.status = status
+        super().__init__(warning, status)
         self.warning = warning
 
 

@@ -83,6 +83,8 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         """Queue ``data``; a peer that has let too much pile up loses the connection."""
+        if self._scope.cancel_called:  # it ends already, which is about to be told
+            return
         if self._queued_bytes + len(data) > self._limits.queue_bytes:
             self._counters.bump("sip.stream.overrun")
             self.close("its peer reads too slowly")

@@ -12,7 +12,7 @@ import pytest
 from support.media_pair import CALLER_IP, LAN_IP, PUBLIC_IP, TRUNK_IP, MediaPair, ports, sdp
 
 from tunnel.address import Address
-from tunnel.errors import LocalMisuse, PeerMisbehaved
+from tunnel.errors import LocalMisuse
 from tunnel.media.body import SipBody
 from tunnel.media.exchange import Carriage
 from tunnel.media.offer_answer import ROOT
@@ -393,11 +393,28 @@ def test_speaking_that_fails_for_ports_takes_none() -> None:  # T12
     pair.assert_nothing_left()
 
 
-def test_channels_that_do_not_fit_are_the_other_ends_fault(pair: MediaPair) -> None:
-    for channels in [(), (0,), (2,), (17,), (70000,)]:
-        with pytest.raises(PeerMisbehaved):
-            pair.server.media.speak(ROOT, SipBody(sdp(CALLER_IP, "40000")), channels, 1.0, OPENING)
+@pytest.mark.parametrize("channels", [(), (0,), (2,), (17,), (70000,)])
+def test_channels_that_do_not_fit_are_refused(pair: MediaPair, channels: tuple[int, ...]) -> None:
+    with pytest.raises(CannotRelay):
+        pair.server.media.speak(ROOT, SipBody(sdp(CALLER_IP, "40000")), channels, 1.0, OPENING)
     assert pair.server.plane.held == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (SipBody(b"this is no description"), 400),
+        (SipBody(sdp("224.1.1.1/127", "40000")), 488),
+        (SipBody(b"MIIB", b"application/pkcs7-mime"), 493),
+    ],
+)
+def test_what_cannot_be_relayed_is_refused_at_both_ends(pair: MediaPair, body: SipBody, status: int) -> None:
+    with pytest.raises(CannotRelay) as near:
+        pair.agent.media.hear(ROOT, body, CALLER_IP, 1.0, OPENING)
+    with pytest.raises(CannotRelay) as far:
+        pair.server.media.speak(ROOT, body, (16,), 1.0, OPENING)
+    assert near.value.status == far.value.status == status
+    assert (pair.agent.channels.in_use, pair.server.plane.held) == (0, {})
 
 
 def test_a_closed_call_says_nothing_more(pair: MediaPair) -> None:

@@ -136,7 +136,7 @@ class TestBadPeers:
             flow = face.delivered[0][1]
             for _ in range(1_000):
                 face.listeners.send(BIG, flow)
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
                 if face.failures:
                     break
             await eventually(lambda: face.failures)
@@ -177,9 +177,12 @@ class TestLimits:
             await _serves(face)
 
     async def test_all_together_have_a_limit(self) -> None:
-        async with face_sockets("tcp", limits=StreamLimits(total=1)) as face:
-            async with await face.connect(), await face.connect() as second:
-                assert await _closed(second)
-                face.listeners.send(options(), face.flow("tcp", Address("127.0.0.1", 9)))
-                await eventually(lambda: face.failures)
-                assert face.failures[0][3] == "too many connections"
+        async with (
+            face_sockets("tcp", limits=StreamLimits(total=1)) as face,
+            await face.connect(),
+            await face.connect() as second,
+        ):
+            assert await _closed(second)
+            face.listeners.send(options(), face.flow("tcp", Address("127.0.0.1", 9)))
+            await eventually(lambda: face.failures)
+            assert face.failures[0][3] == "too many connections"

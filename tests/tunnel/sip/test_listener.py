@@ -16,6 +16,7 @@ from tunnel.counters import Counters
 from tunnel.errors import LocalMisuse
 from tunnel.sip.flow import Flow
 from tunnel.sip.listener import Listeners, ListenSpec, StreamLimits
+from tunnel.sip.sockets import bound_socket
 
 AUTHORITY = trustme.CA()
 
@@ -91,15 +92,10 @@ class TestBinding:
         assert len(again.bind()) == 2
         again.close()
 
-    async def test_signalling_is_marked_cs3(self) -> None:
-        async with face_sockets("tcp") as face, face_sockets("tcp") as far:
-            face.listeners.send(options(), face.flow("tcp", far.address("tcp")))
-            await eventually(lambda: far.delivered)
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                from tunnel.sip.sockets import mark_signalling
-
-                mark_signalling(probe)
-                assert probe.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 0x60
+    def test_signalling_is_marked_cs3(self) -> None:
+        with bound_socket("udp", "127.0.0.1", 0) as v4, bound_socket("tcp", "::1", 0) as v6:
+            assert v4.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 0x60
+            assert v6.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS) == 0x60
 
 
 class TestOwnConnections:
@@ -168,31 +164,9 @@ class TestOwnConnections:
                 await eventually(lambda: far.delivered)
             await eventually(lambda: near.failures)
             assert near.failures[0][:2] == ("tcp", way.remote)
-            async with FarAgain(way.remote) as far_again:
+            async with face_sockets("tcp", port=way.remote.port) as far_again:
                 near.listeners.send(options(2), way)
-                await eventually(lambda: far_again.heard)
-
-
-class FarAgain:
-    """Somebody listens again at an address that was in use before."""
-
-    def __init__(self, address: Address) -> None:
-        self._address = address
-        self.heard: list[bytes] = []
-
-    async def __aenter__(self) -> FarAgain:
-        spec = ListenSpec("tcp", *self._address, self._address)
-        listeners = Listeners(
-            [spec], deliver=lambda data, _: self.heard.append(data), failed=lambda *_: None, counters=Counters()
-        )
-        self._manager = trio.open_nursery()
-        self._nursery = await self._manager.__aenter__()
-        await self._nursery.start(listeners.run)
-        return self
-
-    async def __aexit__(self, *raised: object) -> None:
-        self._nursery.cancel_scope.cancel()
-        await self._manager.__aexit__(None, None, None)
+                await eventually(lambda: far_again.delivered)
 
 
 class TestTls:

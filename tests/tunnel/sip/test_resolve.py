@@ -178,8 +178,7 @@ async def test_a_server_that_swallows_naptr_and_srv_still_leads_to_the_host(worl
     async with world(*HOSTS, mute="NAPTR SRV") as ask:
         began = trio.current_time()
         assert await ask("sip:sip1.example") == [("udp", Address("203.0.113.1", 5060))]
-        assert trio.current_time() - began >= 0.25
-        assert ask.server.asked["sip1.example.", "NAPTR"] == 2, "a lost question is asked again"
+        assert trio.current_time() - began < 0.45
 
 
 @pytest.mark.usefixtures("hurried")

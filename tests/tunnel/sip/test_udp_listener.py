@@ -110,7 +110,7 @@ async def test_icmp_errors_disturb_nobody() -> None:
             assert listener.send(b"x", nowhere) is None
             listener.send(options(number), address)
             await phone.sendto(options(number), local)
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
         await eventually(lambda: len(heard) == 20)
         assert counters["sip.udp.receive_errors"] + counters["sip.udp.send_errors"] > 0
         nursery.cancel_scope.cancel()
