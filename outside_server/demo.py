@@ -8,14 +8,12 @@ callee hangs up: the caller's ACK and the callee's BYE have then followed the ro
 from __future__ import annotations
 
 import json
-import logging
 import secrets
 import tempfile
 from functools import partial
 from pathlib import Path
 
 import click
-import structlog
 import trio
 from click.core import ParameterSource
 from rich.console import Console
@@ -26,6 +24,7 @@ from outside_server.demo_pair import open_pair
 from outside_server.demo_report import CallReport, DemoReport, render_table
 from outside_server.demo_step import StepFailed, step
 from tunnel.errors import WallpassError
+from tunnel.logs import setup_logs
 from tunnel.softphone import Account, Call, Passage, Phone, Registrar, Tune, compare, open_phone
 
 __all__ = ["demo_command"]
@@ -70,7 +69,7 @@ def quieten(context: click.Context) -> None:
     """Leave the stage to the demo: of the ends' logs only errors, unless somebody asked for a level."""
     asked = context.parent is not None and context.parent.get_parameter_source("log_level")
     if asked in (None, False, ParameterSource.DEFAULT):
-        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+        setup_logs("error")
 
 
 class Stage:

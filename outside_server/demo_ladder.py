@@ -17,7 +17,8 @@ from tunnel.softphone.passage import Passage
 
 __all__ = ["Ladder", "Rung", "Side"]
 
-# Ours: together with the time, a terminal of 80 columns.
+# Ours: the time and the three ways between four lines fit a terminal.
+TERMINAL_WIDTH = 80
 LEG_WIDTH = 24
 WALL_WIDTH = 14
 TIME_WIDTH = 8
@@ -46,12 +47,10 @@ class Ladder:
 
     def heading(self) -> str:
         """The line above the first one: who the four lines are."""
-        middles = [TIME_WIDTH + 3]
-        for width in (LEG_WIDTH, WALL_WIDTH, LEG_WIDTH):
-            middles.append(middles[-1] + width + 1)
-        line = ""
-        for middle, title in zip(middles, HEADINGS, strict=True):
-            line = line.ljust(max(middle - len(title) // 2, len(line) + 1 if line else 0)) + title
+        middle, line = TIME_WIDTH + 3, ""
+        for title, width in zip(HEADINGS, (LEG_WIDTH, WALL_WIDTH, LEG_WIDTH, 0), strict=True):
+            line = line.ljust(min(middle - len(title) // 2, TERMINAL_WIDTH - len(title))) + title
+            middle += width + 1
         return line
 
     def draw(self, side: Side, passage: Passage) -> Rung:

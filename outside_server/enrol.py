@@ -65,10 +65,13 @@ def renew_untrusted(
     csr: bytes, agent: AgentIdentity, authority: Authority, tenants: TenantStore, now: datetime
 ) -> bytes:
     """A new certificate (DER) for an agent that is connected with a valid one. Raises BadPacket, or Refused."""
-    reason = tenants.snapshot().refusal(agent)
-    if reason:
-        raise Refused(reason)
-    return _certificate_untrusted(authority, tenants, csr, agent.tenant_id, agent.agent_id, agent.name, now)
+    try:
+        reason = tenants.snapshot().refusal(agent)
+        if reason:
+            raise Refused(reason)
+        return _certificate_untrusted(authority, tenants, csr, agent.tenant_id, agent.agent_id, agent.name, now)
+    except LocalMisuse as error:
+        raise Refused(f"unavailable: {error}") from None
 
 
 def _certificate_untrusted(

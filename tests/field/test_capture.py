@@ -70,7 +70,7 @@ def test_connection_is_put_together_in_each_direction() -> None:
         (arp("10.1.0.1", "203.0.113.1"), "in the header"),
         (udp(b"INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP 10.1.0.50:5060\r\n"), "Via: SIP/2.0/UDP 10.1.0.50:5060"),
         (udp(b"c=IN IP4 10.1.0.50\r\n"), "c=IN IP4 10.1.0.50"),
-        (udp(b"\x80\x00\x0a\x01\x00\x32abc"), "octets of 10.1.0.50"),
+        (udp(b"\x00\x01\x0a\x01\x00\x32abc"), "octets of 10.1.0.50"),
         (tcp(b"10.1.0.5 ", ("203.0.113.1", 50001), ("203.0.113.10", 443)), "10.1.0.5 "),
     ],
 )
@@ -84,6 +84,7 @@ def test_inside_address_is_found(data: bytes, where: str) -> None:
     [
         udp(b"Via: SIP/2.0/UDP 203.0.113.10:5060 v10.2.0.1 110.1.0.2 3.10.1.0.7"),
         arp("203.0.113.1", "203.0.113.10"),
+        udp(b"\x80\x00\x0a\x01\x00\x32abc"),
         tcp(b"\x0a\x01\x00\x32", ("203.0.113.1", 50001), ("203.0.113.10", 443)),
     ],
 )

@@ -40,16 +40,16 @@ class DnsServer:
         question = query.question[0]
         response = dns.message.make_response(query)
         response.flags |= dns.flags.RA
-        known = False
+        known, records, ttl_s = False, [], 0
         for line in self.zone:
             name, ttl, _, kind, data = line.split(maxsplit=4)
             if dns.name.from_text(name) == question.name:
                 known = True
                 if dns.rdatatype.from_text(kind) == question.rdtype:
-                    rrset = response.find_rrset(
-                        response.answer, question.name, question.rdclass, question.rdtype, create=True
-                    )
-                    rrset.update(dns.rrset.from_text(name, int(ttl), "IN", kind, data))
+                    records.append(data)
+                    ttl_s = int(ttl)
+        if records:
+            response.answer.append(dns.rrset.from_text(question.name, ttl_s, "IN", question.rdtype, *records))
         if not known:
             response.set_rcode(dns.rcode.NXDOMAIN)
         return response

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
 from support.messages import compose
 
 __all__ = ["ACK", "INVITE", "OPTIONS", "Runner", "response"]
 
-_Event = TypeVar("_Event", covariant=True)
+_Event = TypeVar("_Event")
+_Told = TypeVar("_Told", covariant=True)
 
 
 def _request(method: str) -> bytes:
@@ -43,8 +45,8 @@ def response(status: int, to_tag: str = "b1", method: str = "INVITE", *more: str
     )
 
 
-class _Machine(Protocol[_Event]):
-    def events(self) -> list[_Event]: ...
+class _Machine(Protocol[_Told]):
+    def events(self) -> Sequence[_Told]: ...
     def outgoing(self) -> list[bytes]: ...
     def deadline(self) -> float | None: ...
     def tick(self, now: float) -> None: ...

@@ -42,6 +42,12 @@ class AgentCredentials:
     tenant: str
     """The tenant's name, for people."""
 
+    def __post_init__(self) -> None:
+        """Raises BadPacket when the certificate is none, names no agent, or is for another key."""
+        if load_certificate_untrusted(self.certificate).public_key() != self.key.public_key():
+            raise BadPacket("the certificate is not for our key")
+        _ = self.identity
+
     @property
     def identity(self) -> AgentIdentity:
         return AgentIdentity.from_certificate_untrusted(self.certificate)
@@ -77,8 +83,6 @@ class AgentCredentials:
             tenant = next(value for name, _, value in facts if name == "tenant")
         except (*NOT_X509, StopIteration) as error:
             raise BadPacket(f"the credentials are damaged: {error}") from None
-        if certificate.public_key() != key.public_key():
-            raise BadPacket("the credentials are damaged: key and certificate do not belong together")
         servers = tuple(parse_address(value) for name, _, value in facts if name == "server")
         der = serialization.Encoding.DER
         return cls(key, certificate.public_bytes(der), authority.public_bytes(der), servers, tenant)

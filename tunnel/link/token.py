@@ -61,13 +61,14 @@ class Token:
         return f"<Token for tenant {self.tenant!r} at {', '.join(map(str, self.servers))}>"
 
     @classmethod
-    def parse_untrusted(cls, text: str) -> Token:
-        """The TOKEN in ``text``, white space around and line breaks within forgiven. Raises BadPacket."""
-        line = "".join(text.split())
+    def parse_untrusted(cls, line: str) -> Token:
+        """The TOKEN in ``line``, white space around and line breaks within forgiven. Raises BadPacket."""
+        line = "".join(line.split())
         if not line.startswith(TOKEN_PREFIX) or len(line) > MAX_TOKEN_CHARACTERS or not line.isascii():
             raise BadPacket(f"this is no TOKEN: one begins with {TOKEN_PREFIX}")
         try:
-            packed = base64.b64decode(line[len(TOKEN_PREFIX) :] + "==", altchars=b"-_", validate=True)
+            text = line[len(TOKEN_PREFIX) :]
+            packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
             body = msgspec.msgpack.decode(packed, type=_TokenBody)
         except (binascii.Error, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             raise BadPacket("this TOKEN is damaged: copy the whole line") from None

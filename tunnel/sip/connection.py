@@ -1,4 +1,4 @@
-"""One stream connection of a face: bytes in become messages, messages out wait in a bounded queue.
+"""One stream connection of a face: bytes in become messages, messages out wait in a bounded queue. [io]
 
 Its two tasks never raise: whatever ends the connection becomes ``reason``, and nobody else notices.
 """
@@ -43,11 +43,11 @@ class StreamLimits:
     write_s: float = 30.0
     """What waits to be written is taken by the peer by then."""
 
-    queue_bytes: int = 256 * 1024
-    """What may wait for one peer that reads slowly; beyond it the connection is closed."""
+    queue_bytes: int = 128 * 1024
+    """What may wait for one peer that reads slowly, two messages of the largest size; beyond it the connection is closed."""
 
     per_source: int = 64
-    """Connections from one address: an office of phones behind one NAT."""
+    """Connections from one IPv4 address or one IPv6 /64: an office of phones behind one NAT."""
 
     total: int = 2_048
     """Connections from everybody; a file descriptor each."""

@@ -1,4 +1,4 @@
-"""All stream connections of a face: those that peers made, and those that we made and use again while they live."""
+"""All stream connections of a face: those that peers made, and those that we made and use again while they live. [io]"""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Connections:
                 stream.socket.close()
                 continue
             source = Address(peer[0], peer[1])
-            if len(self) >= self._limits.total or self._per_source[source.host] >= self._limits.per_source:
+            if len(self) >= self._limits.total or self._per_source[_source(source)] >= self._limits.per_source:
                 self._counters.bump("sip.stream.refused")
                 stream.socket.close()
                 continue
@@ -92,6 +92,12 @@ class Connections:
             connection = self._connect(flow, server_name, bind_host)
         connection.send(data)
 
+    def close(self, number: int, reason: str) -> None:
+        """End one connection, if it still lives."""
+        connection = self._by_number.get(number)
+        if connection is not None:
+            connection.close(reason)
+
     def report(self, flow: Flow, reason: str) -> None:
         """Tell ``failed``, but not from within the caller's own call of ``send``."""
 
@@ -112,7 +118,7 @@ class Connections:
         connection = Connection(
             flow, opener, self._limits.handshake_s, self._limits, self._deliver, self._counters, accepted=True
         )
-        self._per_source[flow.remote.host] += 1
+        self._per_source[_source(flow.remote)] += 1
         self._start(connection, ())
 
     def _connect(self, flow: Flow, server_name: str, bind_host: str) -> Connection:
@@ -147,7 +153,7 @@ class Connections:
         finally:
             del self._by_number[flow.connection]
             if connection.accepted:
-                self._release_source(flow.remote.host)
+                self._release_source(_source(flow.remote))
             for key in keys:
                 if self._outgoing.get(key) is connection:
                     del self._outgoing[key]
@@ -156,10 +162,15 @@ class Connections:
         else:
             self._counters.bump("sip.stream.handshake_failed")
 
-    def _release_source(self, host: str) -> None:
-        self._per_source[host] -= 1
-        if not self._per_source[host]:
-            del self._per_source[host]
+    def _release_source(self, source: str) -> None:
+        self._per_source[source] -= 1
+        if not self._per_source[source]:
+            del self._per_source[source]
+
+
+def _source(address: Address) -> str:
+    """Whom a connection counts for: an IPv4 address, or the /64 in which an IPv6 host may call itself anything."""
+    return address.ip.exploded[:19] if address.is_ipv6 else address.host
 
 
 async def _connected(remote: Address, bind_host: str) -> trio.SocketStream:

@@ -1,4 +1,4 @@
-"""Names that this host knows by itself (hosts(5)); they come before the DNS."""
+"""Names that this host knows by itself (hosts(5)); they come before the DNS. [io]"""
 
 from __future__ import annotations
 

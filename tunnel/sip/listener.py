@@ -1,4 +1,4 @@
-"""The SIP sockets of one face: UDP, TCP and TLS listeners, and the connections it opens itself.
+"""The SIP sockets of one face: UDP, TCP and TLS listeners, and the connections it opens itself. [io]
 
 A message takes this way::
 
@@ -148,6 +148,11 @@ class Listeners:
     def send_keepalive(self, flow: Flow) -> None:
         """Send a double CRLF (RFC 5626 section 3.5.1); over UDP as well, where it keeps a NAT open and is swallowed."""
         self.send(b"\r\n\r\n", flow)
+
+    def hang_up(self, flow: Flow) -> None:
+        """Close the connection of a peer that may not talk to us; UDP has none to close."""
+        if self._connections is not None and flow.connection:
+            self._connections.close(flow.connection, "not allowed here")
 
     @property
     def open_connections(self) -> int:

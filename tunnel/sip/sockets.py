@@ -1,4 +1,4 @@
-"""Sockets of a face, made and marked the same way everywhere."""
+"""Sockets of a face, made and marked the same way everywhere. [io]"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One UDP socket of a face: datagrams in, datagrams out, and never a wait for anybody."""
+"""One UDP socket of a face: datagrams in, datagrams out, and never a wait for anybody. [io]"""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ TUNNEL_PORT = 443
 _ETHERNET_IPV4, _ETHERNET_ARP = 0x0800, 0x0806
 _TCP, _UDP = 6, 17
 _SIP_START = re.compile(rb"(?:SIP/2\.0 (\d{3})|([A-Z]+) sips?:\S+ SIP/2\.0\r?$)", re.MULTILINE)
+_RTP_STARTS = [bytes([start]) for start in range(0x80, 0xC0)]  # RTP and RTCP, version 2 (RFC 7983)
 _CALL_ID_LINE = re.compile(rb"^(?:Call-ID|i)[ \t]*:.*$", re.MULTILINE | re.IGNORECASE)
 
 
@@ -117,7 +118,7 @@ def leaks(
 ) -> list[str]:
     """Every place where an address of `network` shows: in IP and ARP headers, as text, or, for `hosts`, as four octets.
 
-    Octets are not looked for in the tunnel: among random bytes they would turn up by chance. `excuse_call_id` leaves
+    Octets are not looked for in the tunnel and in RTP: among random bytes they turn up by chance. `excuse_call_id` leaves
     out Call-ID lines: that header is never edited (SIP-RULES E), and some programs write their own address into it.
     """
     inside = IPv4Network(network)
@@ -131,7 +132,7 @@ def leaks(
             found.append(f"{where}: in the header")
         payload = _CALL_ID_LINE.sub(b"", packet.payload) if excuse_call_id and packet.sip else packet.payload
         found += [f"{where}: {_line_around(payload, match.start())!r}" for match in text.finditer(payload)]
-        if not packet.is_tunnel:
+        if not packet.is_tunnel and packet.payload[:1] not in _RTP_STARTS:
             found += [f"{where}: octets of {host}" for needle, host in binary.items() if needle in packet.payload]
     return found
 

@@ -25,9 +25,9 @@ def main(listen_port: int, target: tuple[str, int]) -> None:
             near, _ = listener.accept()
             far = socket.create_connection(target, timeout=5)
             far.settimeout(None)
+            _carried.update((near, far))
             for one, other in ((near, far), (far, near)):
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                _carried.add(one)
                 threading.Thread(target=_carry, args=(one, other), daemon=True).start()
 
 

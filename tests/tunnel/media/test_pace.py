@@ -15,14 +15,14 @@ def pace_after(rate: float, pace: Pace, start: float) -> tuple[float, float]:
     return tick_s, now
 
 
-@pytest.mark.parametrize(("rate", "tick_s"), [(1000, 0.0), (3000, 0.001), (9000, 0.001), (25_000, 0.002)])
+@pytest.mark.parametrize(("rate", "tick_s"), [(1000, 0.0), (5000, 0.0), (9000, 0.001), (25_000, 0.002)])
 def test_the_tick_follows_the_rate(rate: float, tick_s: float) -> None:
     assert pace_after(rate, Pace(0.0), 0.0)[0] == tick_s
 
 
 def test_a_pump_that_gets_quiet_waits_for_packets_again() -> None:
     pace = Pace(0.0)
-    assert pace_after(5000, pace, 0.0)[0] == 0.001
+    assert pace_after(8000, pace, 0.0)[0] == 0.001
     assert pace_after(0, pace, 0.3)[0] == 0.0
 
 

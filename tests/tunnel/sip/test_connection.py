@@ -84,7 +84,7 @@ class TestBadPeers:
             await bad.send_all(data)
             assert await _closed(bad)
             await good.send_all(options())
-            await eventually(lambda: face.delivered)
+            await eventually(lambda: face.delivered and face.failures)
             assert face.counters["sip.stream.junk"] == 1
             assert [failure[1] for failure in face.failures] == [Address(*bad.socket.getsockname())]
 
@@ -164,10 +164,21 @@ class TestBadPeers:
             await eventually(lambda: face.failures)
             assert face.listeners.open_connections == 0
 
+    async def test_one_that_is_hung_up_on_is_closed_and_may_not_speak_again(self) -> None:
+        async with face_sockets("tcp") as face, await face.connect() as stranger:
+            await stranger.send_all(options())
+            await eventually(lambda: face.delivered)
+            face.listeners.hang_up(face.delivered[0][1])
+            assert await _closed(stranger)
+            await eventually(lambda: face.failures)
+            face.listeners.hang_up(face.delivered[0][1])
+            await _serves(face)
+
 
 class TestLimits:
-    async def test_one_source_has_its_share_and_gets_it_back(self) -> None:
-        async with face_sockets("tcp", limits=StreamLimits(per_source=2)) as face:
+    @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+    async def test_one_source_has_its_share_and_gets_it_back(self, host: str) -> None:
+        async with face_sockets("tcp", limits=StreamLimits(per_source=2), host=host) as face:
             async with await face.connect() as one, await face.connect(), await face.connect() as third:
                 assert await _closed(third)
                 assert face.counters["sip.stream.refused"] == 1
