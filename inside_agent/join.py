@@ -6,6 +6,7 @@ TLS 1.3 handshake, that the authority in the TOKEN vouches for it.
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Sequence
 from datetime import datetime
@@ -129,7 +130,13 @@ def _not_ours(server: Address, error: ssl.SSLCertVerificationError) -> str:
 
 def _why(error: OSError) -> str:
     causes = error.__cause__.exceptions if isinstance(error.__cause__, BaseExceptionGroup) else [error]
-    return "; ".join(str(getattr(cause, "strerror", None) or cause) for cause in causes)
+    return "; ".join(dict.fromkeys(_in_words(cause) for cause in causes))
+
+
+def _in_words(error: BaseException) -> str:
+    """Trio's own text repeats the address."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if isinstance(number, int) and number > 0 else str(error)
 
 
 def _credentials_untrusted(answer: Joined, key: PrivateKey, token: Token) -> AgentCredentials:

@@ -122,6 +122,8 @@ async def run_demo(stage: Stage, seconds: float) -> DemoReport:
             await perform(stage, seconds, report, Path(directory))
         except* (WallpassError, OSError) as group:
             report.failure = "; ".join(str(error) for error in leaves(group))
+        except* KeyboardInterrupt:
+            report.failure = "interrupted"
     return report
 
 

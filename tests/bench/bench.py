@@ -1,8 +1,8 @@
 """Measures the media path of the pair beside a bare relay, in one run on one machine: only ratios mean something.
 
-    python tests/bench/bench.py                             # the pair beside the bare relay: 10, 100 and 500 calls
-    python tests/bench/bench.py --pump-only --calls 100     # the media path alone, without SIP
-    python tests/bench/bench.py --systems direct,pumps,pair --seconds 20 --json result.json
+python tests/bench/bench.py                             # the pair beside the bare relay: 10, 100 and 500 calls
+python tests/bench/bench.py --pump-only --calls 100     # the media path alone, without SIP
+python tests/bench/bench.py --systems direct,pumps,pair --seconds 20 --json result.json
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def main() -> None:
     if unknown:
         parser.error(f"there is no system {', '.join(unknown)}")
 
-    table = Table("calls", "system", "loss %", "p50 ms", "p99 ms", "worst ms", "us/packet", "CPU %", "set-up p50/p99 ms")
+    table = Table(
+        "calls", "system", "loss %", "p50 ms", "p99 ms", "worst ms", "us/packet", "CPU %", "set-up p50/p99 ms"
+    )
     rows = []
     for calls in map(int, options.calls.split(",")):
         for name in names:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import json
 import secrets
+import ssl
 import sys
 from pathlib import Path
 
@@ -41,15 +42,18 @@ def say(what: object) -> None:
     sys.stdout.flush()
 
 
+def tls(is_server: bool, certificate: str, key: str, authority: str) -> ssl.SSLContext:
+    authority_pem = Path(authority).read_text()
+    if is_server:
+        return server_context(Path(certificate), Path(key), authority_pem)
+    return agent_context(authority_pem, Path(certificate), Path(key))
+
+
 async def main() -> None:
     role, tunnel, face, certificate, key, authority = sys.argv[1:]
     raise_file_limit()
-    authority_pem = Path(authority).read_text()
     is_server = role == "server"
-    if is_server:
-        context = server_context(Path(certificate), Path(key), authority_pem)
-    else:
-        context = agent_context(authority_pem, Path(certificate), Path(key))
+    context = tls(is_server, certificate, key, authority)
     counters = Counters()
     up = trio.Event()
 

@@ -48,9 +48,7 @@ def parties(calls: int) -> Iterator[tuple[tuple[str, int], tuple[str, int]]]:
 @contextlib.contextmanager
 def direct(calls: int) -> Iterator[Rig]:
     """Nothing in between: what the kernel and the meter cost."""
-    yield Rig(
-        [CallPath(_text(phone), _text(robot), _text(robot), _text(phone)) for phone, robot in parties(calls)], ()
-    )
+    yield Rig([CallPath(_text(phone), _text(robot), _text(robot), _text(phone)) for phone, robot in parties(calls)], ())
 
 
 @contextlib.contextmanager
@@ -79,7 +77,15 @@ def pump_only(calls: int) -> Iterator[Rig]:
         ends = {}
         for role, face, side in (("server", SERVER, 1), ("agent", AGENT, 0)):
             certificate, key = authority.issue(role, role)
-            argv = [str(HERE / "pump_end.py"), role, tunnel, face, str(certificate), str(key), f"{folder}/authority.pem"]
+            argv = [
+                str(HERE / "pump_end.py"),
+                role,
+                tunnel,
+                face,
+                str(certificate),
+                str(key),
+                f"{folder}/authority.pem",
+            ]
             wanted = [list(each[side]) for each in parties(calls)]
             ends[role] = stack.enter_context(_started(argv, wanted))
             if role == "server":

@@ -33,9 +33,8 @@ def store(path: Path) -> Iterator[SqliteTenants]:
 
 def test_a_tenant_comes_back_as_it_was_added(store: SqliteTenants) -> None:
     trunks = ["sip:198.51.100.20:5060", "sips:itsp.example"]
-    added = store.add(
-        "acme", domains=["Acme.Example.", "pbx.acme.example"], trunks=trunks, max_calls=30, calls_per_second=2.5
-    )
+    domains = ["Acme.Example.", "pbx.acme.example"]
+    added = store.add("acme", domains=domains, trunks=trunks, max_calls=30, calls_per_second=2.5)
     assert added.domains == ("acme.example", "pbx.acme.example")
     assert added.trunks == tuple(trunks)
     assert store.snapshot().tenants == {added.id: added}
@@ -94,14 +93,6 @@ def test_whoever_is_not_there_is_named_with_those_who_are(store: SqliteTenants) 
     for ask in (store.remove, lambda name: store.invite(name, b"h", SOON), lambda name: store.revoke(name, None)):
         with pytest.raises(LocalMisuse, match="no tenant 'globex'; known: acme"):
             ask("globex")
-
-
-def test_look_ups(store: SqliteTenants) -> None:
-    acme = store.add("acme", domains=["acme.example"])
-    snapshot = store.snapshot()
-    assert snapshot.tenant_of_domain("ACME.example.") == acme
-    assert snapshot.tenant_of_domain("other.example") is None
-    assert snapshot.tenant_named("Acme") == acme
 
 
 # --- invitations ---
@@ -273,5 +264,5 @@ def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
 
 def test_a_file_that_is_no_database(path: Path) -> None:
     path.write_bytes(b"not a database, but long enough to be one" * 100)
-    with pytest.raises(LocalMisuse, match="cannot use .*tenants.db: file is not a database"):
+    with pytest.raises(LocalMisuse, match=r"cannot use .*tenants\.db: file is not a database"):
         SqliteTenants(path)

@@ -50,7 +50,7 @@ def test_a_write_that_fails_leaves_the_old_bytes_and_nothing_else(
     def full(*_: object) -> None:
         raise failing(errno.ENOSPC)
 
-    monkeypatch.setattr(files.os, step, full)
+    monkeypatch.setattr(os, step, full)
     with pytest.raises(LocalMisuse, match="the disk is full"):
         write_atomic(path, b"new")
     monkeypatch.undo()

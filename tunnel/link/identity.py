@@ -38,6 +38,7 @@ __all__ = [
 PrivateKey = ec.EllipticCurvePrivateKey
 """P-256: the one kind that every OpenSSL, every TLS 1.3 stack and every inspecting middlebox takes."""
 
+MAX_COMMON_NAME = 64  # RFC 5280 appendix A.1, ub-common-name
 SHARE_LEFT_TO_RENEW = 1 / 3
 
 T = TypeVar("T")
@@ -77,8 +78,12 @@ def load_key(pem: bytes) -> PrivateKey:
 
 
 def make_csr(key: PrivateKey, agent: str) -> bytes:
-    """A certificate request (PKCS#10, DER) that proves possession of ``key``; the server decides every name in it."""
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, agent)])
+    """A certificate request (PKCS#10, DER) that proves possession of ``key``.
+
+    ``agent`` is for whoever looks at it; the server decides every name in the certificate.
+    """
+    common_name = agent.encode("ascii", "replace").decode()[:MAX_COMMON_NAME] or "agent"
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
     return request.public_bytes(serialization.Encoding.DER)
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 __all__ = ["Pace"]
 
 # --- numbers of ours, measured: see tests/bench --------------------------------------------------------------------
-_TICK_ABOVE = 6000  # packets per second: with a hundred calls the pair adds less than 1 ms (S4-10), and no tick can that
+_TICK_ABOVE = (
+    6000  # packets per second: with a hundred calls the pair adds less than 1 ms (S4-10), and no tick can that
+)
 _EVENT_BELOW = 5500  # under it, so that the pump does not change its mind all the time
 _SLOW_TICK_ABOVE = 10_000  # 1 ms more of delay, a fifth less of CPU
 _TICK_S, _SLOW_TICK_S = 0.001, 0.002

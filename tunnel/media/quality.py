@@ -168,9 +168,9 @@ def _delay_impairment(delay_ms: float) -> float:
     """Talker echo, listener echo, and the delay itself (G.107 7.4)."""
     terv = _TELR_DB - 40 * math.log10((1 + delay_ms / 10) / (1 + delay_ms / 150)) + 6 * math.exp(-0.3 * delay_ms**2)
     talker = -1.5 * (_NO_DBM0P - _RLR_DB) - (80 + 2.5 * (terv - 14))
-    talker_echo = (talker / 2 + math.sqrt(talker**2 / 4 + 100) - 1) * (1 - math.exp(-delay_ms))
+    talker_echo: float = (talker / 2 + math.sqrt(talker**2 / 4 + 100) - 1) * (1 - math.exp(-delay_ms))
     listener = _RO - 10.5 * (_WEPL_DB + 7) * (2 * delay_ms + 1) ** -0.25
-    listener_echo = listener / 2 + math.sqrt(listener**2 / 4 + 169)
+    listener_echo: float = listener / 2 + math.sqrt(listener**2 / 4 + 169)
     delay = 0.0
     if delay_ms > 100:
         x = math.log2(delay_ms / 100)

@@ -11,15 +11,14 @@ from tunnel.address import Address
 from tunnel.errors import BadPacket
 from tunnel.softphone.leg import Leg
 from tunnel.softphone.passage import Passage, read_passage_untrusted
-from tunnel.softphone.requester import Sent
 from tunnel.softphone.user_agent import UserAgent
 from tunnel.softphone.user_agent_events import CallOffered
 from tunnel.softphone.wire import Wire
 
 __all__ = ["Engine"]
 
-# Ours: more messages or calls than any script waits for; what is beyond is dropped, as a busy network would.
-MOST_QUEUED = 256
+# Ours: more calls than any script waits for; one that comes beyond them rings for nobody.
+MOST_WAITING = 64
 
 
 class Engine:
@@ -30,14 +29,12 @@ class Engine:
         self._wire = wire
         self._watch = watch
         self._changed = trio.Event()
-        self._queue, self._to_send = trio.open_memory_channel[Sent](MOST_QUEUED)
-        self._offers, self._offered = trio.open_memory_channel[Leg](MOST_QUEUED)
+        self._offers, self._offered = trio.open_memory_channel[Leg](MOST_WAITING)
 
     async def run(self) -> None:
         """Serve until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._wire.run, self._receive)
-            nursery.start_soon(self._send)
             nursery.start_soon(self._keep_time)
 
     def carry_out(self) -> None:
@@ -46,9 +43,9 @@ class Engine:
             if isinstance(event, CallOffered):
                 with suppress(trio.WouldBlock):
                     self._offers.send_nowait(event.leg)
-        for sent in self.agent.outgoing():
-            with suppress(trio.WouldBlock):
-                self._queue.send_nowait(sent)
+        for data, destination in self.agent.outgoing():
+            self._watch(read_passage_untrusted(data, sent=True, at=trio.current_time()))
+            self._wire.send(data, destination)
         self._changed.set()
         self._changed = trio.Event()
 
@@ -69,11 +66,6 @@ class Engine:
         except BadPacket:
             return
         self.carry_out()
-
-    async def _send(self) -> None:
-        async for data, destination in self._to_send:
-            self._watch(read_passage_untrusted(data, sent=True, at=trio.current_time()))
-            await self._wire.send(data, destination)
 
     async def _keep_time(self) -> None:
         while True:

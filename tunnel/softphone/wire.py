@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, TypeAlias
 
 import trio
@@ -17,6 +20,7 @@ Deliver: TypeAlias = Callable[[bytes, Address], None]
 
 MOST_BYTES = 65535
 CONNECT_S = 5.0
+MOST_QUEUED = 256  # messages that wait for a connection; what is beyond is dropped, as a busy network would
 
 
 class Wire(Protocol):
@@ -27,55 +31,73 @@ class Wire(Protocol):
     async def run(self, deliver: Deliver) -> None:
         """Hand every message that comes to ``deliver``, with its source, until cancelled."""
 
-    async def send(self, data: bytes, destination: Address) -> None:
-        """Send one message; that it cannot be sent is not told, transactions find out by themselves."""
+    def send(self, data: bytes, destination: Address) -> None:
+        """Send one message, while ``run`` runs; that it cannot be sent is not told, transactions find that out."""
 
 
 async def open_wire(transport: str, bind: Address) -> Wire:
     """A wire of that transport ("udp" or "tcp"), bound; port 0 is any free one. Raises OSError."""
-    return await (TcpWire.open(bind) if transport == "tcp" else UdpWire.open(bind))
+    return await TcpWire.open(bind) if transport == "tcp" else UdpWire.open(bind)
 
 
 class UdpWire:
-    def __init__(self, socket: trio.socket.SocketType) -> None:
+    """One datagram socket."""
+
+    def __init__(self, socket: socket.socket) -> None:
         self.address = Address(*socket.getsockname()[:2])
         self._socket = socket
+        self._nursery: trio.Nursery | None = None
 
     @classmethod
-    async def open(cls, bind: Address) -> UdpWire:
-        family = trio.socket.AF_INET6 if bind.is_ipv6 else trio.socket.AF_INET
-        socket = trio.socket.socket(family, trio.socket.SOCK_DGRAM)
+    def open(cls, bind: Address) -> UdpWire:
+        family = socket.AF_INET6 if bind.is_ipv6 else socket.AF_INET
+        opened = socket.socket(family, socket.SOCK_DGRAM)
+        opened.setblocking(False)
         try:
-            await socket.bind((bind.host, bind.port))
+            opened.bind((bind.host, bind.port))
         except BaseException:
-            socket.close()
+            opened.close()
             raise
-        return cls(socket)
+        return cls(opened)
 
     async def run(self, deliver: Deliver) -> None:
         with self._socket:
-            while True:
-                try:
-                    data, source = await self._socket.recvfrom(MOST_BYTES)
-                except OSError:  # an ICMP error of something sent before
-                    continue
-                if classify_datagram(data) is DatagramKind.SIP:
-                    deliver(data, Address(*source[:2]))
+            async with trio.open_nursery() as self._nursery:
+                while True:
+                    await trio.lowlevel.wait_readable(self._socket)
+                    with suppress(OSError):  # an ICMP error of something sent before
+                        data, source = self._socket.recvfrom(MOST_BYTES)
+                        if classify_datagram(data) is DatagramKind.SIP:
+                            deliver(data, Address(*source[:2]))
 
-    async def send(self, data: bytes, destination: Address) -> None:
+    def send(self, data: bytes, destination: Address) -> None:
         try:
-            await self._socket.sendto(data, (destination.host, destination.port))
-        except OSError:
+            ipaddress.ip_address(destination.host)
+        except ValueError:
+            assert self._nursery is not None
+            self._nursery.start_soon(self._send_to_name, data, destination)
             return
+        with suppress(OSError):
+            self._socket.sendto(data, (destination.host, destination.port))
+
+    async def _send_to_name(self, data: bytes, destination: Address) -> None:
+        with suppress(OSError):
+            found = await trio.socket.getaddrinfo(
+                destination.host, destination.port, self._socket.family, socket.SOCK_DGRAM
+            )
+            self._socket.sendto(data, found[0][4])
 
 
 class TcpWire:
+    """A listener and its connections, by the address of the peer; a response finds the one its request came on."""
+
     def __init__(self, listener: trio.SocketListener) -> None:
         self.address = Address(*listener.socket.getsockname()[:2])
         self._listener = listener
         self._connections: dict[Address, trio.SocketStream] = {}
         self._nursery: trio.Nursery | None = None
         self._deliver: Deliver | None = None
+        self._queue, self._to_send = trio.open_memory_channel[tuple[bytes, Address]](MOST_QUEUED)
 
     @classmethod
     async def open(cls, bind: Address) -> TcpWire:
@@ -85,9 +107,18 @@ class TcpWire:
     async def run(self, deliver: Deliver) -> None:
         self._deliver = deliver
         async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self._write)
             await trio.serve_listeners(self._serve, [self._listener], handler_nursery=self._nursery)
 
-    async def send(self, data: bytes, destination: Address) -> None:
+    def send(self, data: bytes, destination: Address) -> None:
+        with suppress(trio.WouldBlock):
+            self._queue.send_nowait((data, destination))
+
+    async def _write(self) -> None:
+        async for data, destination in self._to_send:
+            await self._send(data, destination)
+
+    async def _send(self, data: bytes, destination: Address) -> None:
         try:
             stream = self._connections.get(destination)
             if stream is None:

@@ -32,7 +32,6 @@ audec_format s16
 audio_buffer 20-160
 rtp_tos 184
 rtp_ports 16000-17000
-rtp_stats yes
 rtp_timeout 0
 snd_path {folder}
 statmode_default off

@@ -38,9 +38,10 @@ def test_a_key_of_another_kind_is_refused() -> None:
         load_key(pem)
 
 
-def test_a_request_proves_its_key() -> None:
+@pytest.mark.parametrize("agent", ["pbx-host", "", "büro", "a.very.long.host.name." * 5])
+def test_a_request_proves_its_key(agent: str) -> None:
     key = new_key()
-    assert load_csr_untrusted(make_csr(key, "pbx-host")).public_key() == key.public_key()
+    assert load_csr_untrusted(make_csr(key, agent)).public_key() == key.public_key()
 
 
 def test_a_request_with_a_bad_signature_is_refused() -> None:

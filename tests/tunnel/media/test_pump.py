@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -163,6 +164,28 @@ async def test_rtcp_has_the_odd_port_and_the_odd_channel(world: World) -> None:
     assert world.tunnel.arrived == [(CHANNEL + 1, rtcp_packet())]
     world.from_tunnel(rtcp_packet(), CHANNEL + 1)
     assert control.heard() == [(rtcp_packet(), lease.rtcp)]
+
+
+async def test_multiplexed_rtcp_travels_with_its_rtp(world: World) -> None:
+    phone, lease = world.phone(), world.take()
+    world.aim(lease, phone.address, Address(HOST, phone.address.port + 1))
+    world.aim(lease, phone.address, phone.address, mux=True)
+    phone.send(rtp_packet(1), lease.rtp)
+    phone.send(rtcp_packet(), lease.rtp)
+    await world.tunnel.wait_for(2)
+    assert world.tunnel.arrived == [(CHANNEL, rtp_packet(1)), (CHANNEL, rtcp_packet())]
+    assert world.pump.sockets == 3  # two doors, one path
+
+
+async def test_fax_datagrams_are_relayed_without_a_look_into_them(world: World) -> None:  # L9, T15
+    fax, lease = world.phone(ELSEWHERE), world.take()
+    target = Aim(None, None, False, ELSEWHERE, False, False, frozenset())
+    world.pump.aim(lease.id, CHANNEL, target, trio.current_time())
+    for n in range(4):
+        fax.send(b"udptl %d" % n, lease.rtp)
+    assert await world.tunnel.wait_for(2) == [b"udptl 2", b"udptl 3"]
+    world.from_tunnel(b"udptl")
+    assert fax.heard() == [(b"udptl", lease.rtp)]
 
 
 async def test_a_burst_goes_in_few_batches(world: World) -> None:
@@ -500,6 +523,46 @@ async def test_nothing_stays_open_when_the_pump_ends() -> None:
     world.pump.release(leases[0].id, 5.0, 0.0)  # calls end after their session, and need not know
     with pytest.raises(LedgerFull):
         world.pump.take(1, 0.0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_random_lives_of_calls_leave_nothing_behind(world: World, seed: int) -> None:  # 3-#13
+    before = len(os.listdir(Path("/proc/self/fd")))
+    dice = random.Random(seed)
+    now = trio.current_time()
+    parties = [Address(HOST, port) for port in (9000, 9002, 9004)] + [Address(ELSEWHERE, 9000), None]
+    live: dict[int, set[int]] = {}
+    for step in range(400):
+        now += dice.uniform(0, 2)
+        what = dice.choice(["take", "tie", "aim", "aim", "untie", "release", "tend"])
+        lease = dice.choice(list(live)) if live else 0
+        if what == "take":
+            with suppress(LedgerFull):
+                live[world.pump.take(step, now).id] = set()
+        elif what == "tend":
+            world.pump.tend(now)
+        elif lease and what == "tie":
+            channel = CHANNEL + 2 * step
+            world.pump.tie(lease, channel, now)
+            live[lease].add(channel)
+        elif lease and what == "release":
+            world.pump.release(lease, dice.choice([0.0, 2.0, 5.0]), now)
+            del live[lease]
+        elif lease and live[lease]:
+            channel = dice.choice(sorted(live[lease]))
+            if what == "aim":
+                aim = Aim(
+                    dice.choice(parties), dice.choice(parties), dice.random() < 0.3, HOST, False, True, frozenset()
+                )
+                world.pump.aim(lease, channel, aim, now)
+            else:
+                world.pump.untie(lease, channel, now)
+                live[lease].remove(channel)
+    for lease in live:
+        world.pump.release(lease, 5.0, now)
+    world.pump.tend(now + 6.0)
+    assert (world.pump.leases, world.pump.sockets, world.ledger.held, len(world.sinks)) == (0, 0, 0, 0)
+    assert len(os.listdir(Path("/proc/self/fd"))) == before
 
 
 # --- what is known of the streams ----------------------------------------------------------------------------------

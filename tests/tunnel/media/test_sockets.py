@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -78,6 +79,30 @@ def test_several_paths_share_a_port(stack: ExitStack) -> None:
     for number, friend in enumerate(friends):
         friend.sendto(b"%d" % number, (HOST, port))
     assert [path.recv(10) for path in paths] == [b"0", b"1", b"2", b"3"]
+
+
+def test_what_comes_before_the_path_is_connected_does_not_pass_for_its_remote(stack: ExitStack) -> None:
+    port, _, _ = even_port(stack)
+    friend, stranger = peer(stack), peer(stack)
+    source = Address(*stranger.getsockname())
+    done = threading.Event()
+
+    def flood() -> None:
+        while not done.is_set():
+            stranger.sendto(b"stranger", (HOST, port))
+
+    flooder = threading.Thread(target=flood)
+    flooder.start()
+    try:
+        for _ in range(100):
+            path, strays = open_path(HOST, port, Address(*friend.getsockname()))
+            with path:
+                assert set(strays) <= {(source, b"stranger")}
+                with pytest.raises(BlockingIOError):
+                    path.recv(100)
+    finally:
+        done.set()
+        flooder.join()
 
 
 def test_the_limit_of_open_files_is_what_the_system_allows() -> None:

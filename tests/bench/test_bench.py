@@ -1,0 +1,25 @@
+"""The measuring tools still work; the figures are for people, as they depend on the machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="rtp_load.c needs a C compiler")
+
+
+def test_the_media_path_is_measured_beside_a_bare_relay(tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    command = [sys.executable, str(Path(__file__).with_name("bench.py")), "--pump-only", "--calls", "5"]
+    subprocess.run([*command, "--seconds", "0.5", "--json", str(result)], check=True, timeout=60, capture_output=True)
+    measured = {each["system"]: each for each in json.loads(result.read_text())}
+    assert set(measured) == {"direct", "bare relay", "pumps"}
+    for each in measured.values():
+        assert each["sent"] >= 200
+        assert (each["lost"], each["wrong"]) == (0, 0)
+    assert len(measured["pumps"]["cpu_us"]) == 2
