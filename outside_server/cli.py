@@ -43,11 +43,16 @@ def server_command(config: Path) -> None:
     \b
     wallpass server --config server.toml
     """
-    from outside_server.config import load, warnings_of
+    from outside_server.config import check_certificate, load, warnings_of
     from outside_server.server import serve
     from tunnel.launcher import run_end
 
-    run_end(serve, lambda: load(config), warnings_of)
+    def load_all() -> ServerConfig:
+        settings = load(config)
+        check_certificate(settings)
+        return settings
+
+    run_end(serve, load_all, warnings_of)
 
 
 # --- tenants ----------------------------------------------------------------------------------------------------------

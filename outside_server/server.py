@@ -238,7 +238,7 @@ class Server:
 
     def _admit(self, identity: AgentIdentity) -> Link:
         """The link of an agent whose certificate TLS has verified. Raises Refused."""
-        refusal = self._tenancy.snapshot.refusal(identity)
+        refusal = self._tenancy.refusal(identity)
         if refusal is not None:
             raise Refused(refusal)
         known = self._agents.get(identity.agent_id)

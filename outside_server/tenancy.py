@@ -11,6 +11,7 @@ from outside_server.gatekeeper import TenantDoors
 from outside_server.limits import CallLimits
 from outside_server.tenants import Snapshot, TenantStore
 from tunnel.errors import LocalMisuse
+from tunnel.link.identity import AgentIdentity
 from tunnel.sip.half import sip_uri
 from tunnel.sip.resolve import ResolveFailed, Resolver
 
@@ -33,7 +34,15 @@ class Tenancy:
         self.snapshot: Snapshot = store.snapshot()
         self._limits: dict[int, CallLimits] = {}
         self._trunks: dict[str, tuple[str, ...]] = {}  # trunk URI -> IP addresses
+        self._is_news = False  # something that the face has not been told
         self._note_limits()
+
+    def refusal(self, identity: AgentIdentity) -> str | None:
+        """Why an agent may not connect, None if it may; one that joined a moment ago is not unknown."""
+        refusal = self.snapshot.refusal(identity)
+        if refusal == "unknown" and self._look():
+            refusal = self.snapshot.refusal(identity)
+        return refusal
 
     def limits(self, tenant: int) -> CallLimits:
         """The limits of a tenant, one object for all its agents."""
@@ -66,8 +75,9 @@ class Tenancy:
         resolve_at = trio.current_time() + RESOLVE_S
         while True:
             await trio.sleep(LOOK_S)
-            is_new = self._look()
-            if is_new or trio.current_time() >= resolve_at:
+            self._look()
+            if self._is_news or trio.current_time() >= resolve_at:
+                self._is_news = False
                 await self._resolve()
                 resolve_at = trio.current_time() + RESOLVE_S
                 changed()
@@ -83,6 +93,7 @@ class Tenancy:
             log.error("tenants.unreadable", reason=str(error))
             return False
         self._mark = mark
+        self._is_news = True
         self._note_limits()
         return True
 

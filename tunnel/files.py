@@ -136,6 +136,8 @@ def bind_error(file: str, key: str, value: str, error: OSError) -> BadConfig:
         mend = "taken by another program: stop that one or choose another port (ss -lnptu names it)"
     elif error.errno == errno.EADDRNOTAVAIL and key.startswith("public."):
         mend = 'not an address of this host: set public.bind = "0.0.0.0" if a cloud NAT maps it here'
+    elif error.errno == errno.EADDRNOTAVAIL and key == "tunnel.listen":
+        mend = "not an address of this host: listen on 0.0.0.0 if a cloud NAT maps it here"
     elif error.errno == errno.EADDRNOTAVAIL:
         mend = "not an address of this host: use one that `ip address` lists"
     elif error.errno in (errno.EACCES, errno.EPERM):

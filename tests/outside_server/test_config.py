@@ -3,11 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.certificates import NOW, open_authority
 
-from outside_server.config import ServerConfig, load, warnings_of
+from outside_server.config import ServerConfig, check_certificate, load, warnings_of
 from tunnel.address import Address
 from tunnel.config import PortRange, SipListener
 from tunnel.errors import BadConfig
+from tunnel.link.identity import key_to_pem, new_key
 
 EVERYTHING = """
 data_dir = "/var/lib/wallpass"
@@ -102,3 +104,38 @@ def test_media_ports_that_the_kernel_gives_away_are_worth_a_warning(tmp_path: Pa
     config = server(tmp_path, EVERYTHING)
     assert warnings_of(config, (32768, 60999)) == []
     assert "reserve them with" in warnings_of(config, (1024, 60999))[0]
+
+
+# --- the files of [public] certificate ---
+
+
+@pytest.fixture
+def with_files(tmp_path: Path) -> ServerConfig:
+    both = open_authority(tmp_path / "authority").public_certificate(["203.0.113.10"], NOW).path.read_bytes()
+    (tmp_path / "sip.pem").write_bytes(both)
+    (tmp_path / "sip.key").write_bytes(both)
+    return server(tmp_path, EVERYTHING)
+
+
+def test_a_certificate_with_its_key_is_taken(with_files: ServerConfig) -> None:
+    check_certificate(with_files)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("sip.pem", b"", r"public\.certificate = '.*sip\.pem': not a PEM chain"),
+        ("sip.key", b"-----BEGIN", r"public\.private_key = '.*sip\.key': not a PEM key without a passphrase"),
+        ("sip.key", key_to_pem(new_key()), r"public\.private_key = .*: not the key of public\.certificate"),
+        ("sip.pem", None, r"public\.certificate = .*: No such file or directory: name a file that can be read"),
+        ("sip.key", None, r"public\.private_key = .*: No such file or directory: name a file that can be read"),
+    ],
+)
+def test_a_certificate_that_cannot_be_used(
+    with_files: ServerConfig, tmp_path: Path, name: str, text: bytes | None, message: str
+) -> None:
+    (tmp_path / name).unlink()
+    if text is not None:
+        (tmp_path / name).write_bytes(text)
+    with pytest.raises(BadConfig, match=message):
+        check_certificate(with_files)

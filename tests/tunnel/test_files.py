@@ -113,6 +113,7 @@ def test_a_data_dir_that_cannot_be_written_to() -> None:
         ("public.sip", errno.EADDRINUSE, "taken by another program"),
         ("public.address", errno.EADDRNOTAVAIL, 'set public.bind = "0.0.0.0" if a cloud NAT maps it here'),
         ("lan.address", errno.EADDRNOTAVAIL, "use one that `ip address` lists"),
+        ("tunnel.listen", errno.EADDRNOTAVAIL, "listen on 0.0.0.0 if a cloud NAT maps it here"),
         ("tunnel.listen", errno.EACCES, "CAP_NET_BIND_SERVICE"),
         ("admin.listen", errno.ENOBUFS, "No buffer space available"),
     ],
