@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import os
 import signal
@@ -29,6 +30,8 @@ __all__ = ["CommandGroup", "EndConfig", "Handle", "Serve", "main", "make_group",
 ENTRY_POINTS = "wallpass.commands"
 EXIT_FAILED = 1
 EXIT_BAD_CONFIG = 2
+# Our numbers: the young generation is collected after this many net allocations; a full walk is then a matter of minutes.
+GC_THRESHOLDS = 20_000, 20, 50
 
 log = structlog.get_logger()
 
@@ -176,6 +179,7 @@ class _Run(Generic[ConfigT]):
                 self._handle = await nursery.start(self._serve_to_the_end)
                 addresses = " ".join(f"{name}={address}" for name, address in self._handle.addresses.items())
                 click.echo(f"ready {addresses}".rstrip())
+                _settle_memory()
 
     async def _serve_to_the_end(self, task_status: trio.TaskStatus[Handle[ConfigT]]) -> None:
         await self._serve(self._config, task_status=task_status)
@@ -215,6 +219,13 @@ class _Run(Generic[ConfigT]):
         for warning in self._warnings_of(config, ephemeral_ports()):
             log.warning("config.questionable", reason=warning)
         return config
+
+
+def _settle_memory() -> None:
+    """What is there now stays: the cyclic collector need not walk it again and again while packets wait."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def _most_telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
