@@ -25,7 +25,7 @@ from outside_server.policy import PublicPolicy, never_sent_to
 from outside_server.tenancy import Tenancy
 from outside_server.tenant_store import SqliteTenants
 from outside_server.tenants import TenantStore
-from tunnel.address import Address
+from tunnel.address import Address, is_private
 from tunnel.admin import bind_admin, serve_admin
 from tunnel.assembly import FaceParts, bind_listeners, epoch_s, listen_specs, make_seat
 from tunnel.counters import Counters
@@ -357,7 +357,7 @@ class Server:
     def _usable(self, host: str) -> bool:
         """Whether media may be aimed at this address of an SDP at once: a public one, or loopback in the demo."""
         ip = ipaddress.ip_address(host)
-        return not never_sent_to(ip, self._on_loopback) and (self._on_loopback or not ip.is_private)
+        return not never_sent_to(ip, self._on_loopback) and (self._on_loopback or not is_private(ip))
 
     def _public_tls(self) -> ssl.SSLContext | None:
         public = self._config.public

@@ -7,9 +7,33 @@ from typing import NamedTuple, TypeAlias
 
 from tunnel.errors import BadPacket
 
-__all__ = ["Address", "IPAddress", "parse_address"]
+__all__ = ["Address", "IPAddress", "is_private", "parse_address"]
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+# Addresses that mean nothing beyond their own network: RFC 1918, 6598 (carrier NAT), 3927, 4193, 4291. The documentation
+# networks are left out on purpose, against ``ipaddress``: in a laboratory they play the internet.
+_PRIVATE = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "::/127",
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
+
+
+def is_private(ip: IPAddress) -> bool:
+    """Whether ``ip`` can be reached only from within some network of its own."""
+    return any(ip.version == network.version and ip in network for network in _PRIVATE)
 
 
 class Address(NamedTuple):

@@ -9,26 +9,34 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from field.rig.host import remove_abandoned
+from field.rig.host import Host, remove_abandoned
 from field.rig.network import Network
 from field.rig.program import forget_ended, tails
 
 _PROGRAMS = ("baresip", "sipp", "kamailio", "nft", "tcpdump", "ip", "ss")
+
+os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
 def _why_not() -> str:
     """Why field tests cannot run here; "" if they can."""
     if os.geteuid() != 0:
         return "field tests need root for network namespaces"
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    missing = [program for program in _PROGRAMS if shutil.which(program, path=path) is None]
-    return f"field tests need {', '.join(missing)}: see tests/field/packages.txt" if missing else ""
+    missing = [program for program in _PROGRAMS if shutil.which(program) is None]
+    if missing:
+        return f"field tests need {', '.join(missing)}: install the packages in tests/field/packages.txt"
+    try:
+        remove_abandoned()
+        Host("probe").remove()
+    except (OSError, RuntimeError) as error:
+        return f"field tests need network namespaces: {error}"
+    return ""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    why = _why_not()
-    for item in items:
-        if why and item.get_closest_marker("field"):
+    field_items = [item for item in items if item.get_closest_marker("field")]
+    if field_items and (why := _why_not()):
+        for item in field_items:
             item.add_marker(pytest.mark.skip(reason=why))
 
 
@@ -49,7 +57,6 @@ def pytest_runtest_makereport(
 @pytest.fixture(scope="session")
 def network() -> Iterator[Network]:
     """Namespaces, switches, firewall and home router: made once, removed with all that runs in them."""
-    remove_abandoned()
     with Network() as made:
         yield made
 

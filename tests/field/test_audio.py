@@ -7,7 +7,7 @@ from array import array
 from pathlib import Path
 
 import pytest
-from field.rig.audio import from_ulaw, goertzel, listen, read_wav, to_ulaw, tone, write_wav
+from field.rig.audio import from_ulaw, goertzel, is_finished, listen, read_wav, to_ulaw, tone, write_wav
 from field.rig.voices import VOICES_HZ, assert_heard
 
 
@@ -82,9 +82,11 @@ def test_recording_without_its_lengths_is_read(tmp_path: Path) -> None:
     path = tmp_path / "heard.wav"
     write_wav(path, tone(440, 0.5))
     assert read_wav(path) == tone(440, 0.5)
+    assert is_finished(path)
     data = bytearray(path.read_bytes())
-    data[40:44] = bytes(4)
+    data[4:8] = data[40:44] = bytes(4)
     path.write_bytes(data)
+    assert not is_finished(path)
     assert read_wav(path) == tone(440, 0.5)
     path.write_bytes(b"nothing")
     with pytest.raises(ValueError, match="not a wave file"):

@@ -80,10 +80,10 @@ Cut = Callable[[Pair, Path], AbstractContextManager[Callable[[], None]]]
 @pytest.mark.parametrize(
     ("cut", "longest_gap_ms"),
     [
+        (silence, AFTER_SILENCE_MS),
         (reset, AFTER_END_MS),
         (reset_by_firewall, AFTER_END_MS),
         (polite_end, AFTER_END_MS),
-        (silence, AFTER_SILENCE_MS),
     ],
 )
 def test_call_survives(office: Office, network: Network, folder: Path, cut: Cut, longest_gap_ms: float) -> None:

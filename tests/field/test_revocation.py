@@ -1,4 +1,4 @@
-"""A tenant is revoked while its agent is connected and a call is up."""
+"""A tenant is revoked while its agent is connected."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from tunnel.address import Address
+from tunnel.address import Address, is_private
 from tunnel.errors import BadPacket, LocalMisuse
 from tunnel.sip.bindings import Bindings
 from tunnel.sip.mask import ContactMask, MaskKey, uri_digest
@@ -113,6 +113,6 @@ class ContactMasks:
 def is_unreachable(host: str) -> bool:
     """Whether ``host`` is an IP address that means nothing beyond its own network."""
     try:
-        return not ipaddress.ip_address(host).is_global
+        return is_private(ipaddress.ip_address(host))
     except ValueError:
         return False

@@ -353,7 +353,7 @@ class Far:
             except (CannotRelay, LedgerFull, BadPacket):
                 half.counters.bump("sip.answers_without_media")
         self._follow(departure, response, flow, now)
-        natted = is_natted(response, flow) or (departure.hop.flow is not None and not flow.reliable)
+        natted = self._is_natted(departure, response, flow)
         binding = half.binding_key(response, flow)
         half.bindings.note(binding, flow, natted, now + 3600)
         for value in response.values("contact"):
@@ -379,8 +379,14 @@ class Far:
         if not departure.request.to_tag:
             party.route_set = tuple(reversed(self._foreign_record_routes(response)))
         sent_to_flow = departure.hop.flow
-        party.natted = sent_to_flow is not None or is_natted(response, flow)
+        party.natted = self._is_natted(departure, response, flow)
         party.flow = flow if flow.reliable else sent_to_flow
+
+    def _is_natted(self, departure: _Departure, response: Message, flow: Flow) -> bool:
+        """Whether the callee sits behind a NAT of its own; behind a proxy its Contact may be whatever that proxy knows."""
+        if departure.hop.flow is not None:
+            return not flow.reliable
+        return not self._foreign_record_routes(response) and is_natted(response, flow)
 
     def _foreign_record_routes(self, response: Message) -> list[bytes]:
         """The Record-Route values above our own: those of the proxies between us and the callee."""
@@ -398,6 +404,8 @@ class Far:
         status = response.status
         if request.method == "REGISTER" and 200 <= status < 300:
             half.index.registrars.setdefault(flow.remote.host, {})[half.number] = now + 86_400
+        if status in (401, 407):
+            half.rewriter.note_challenge(response)
         if call is None or status < 200:
             return
         if status >= 300:

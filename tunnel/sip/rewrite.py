@@ -8,6 +8,7 @@ whole. With ``hide="full"`` the Via stack, the route set and the Record-Route of
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from tunnel.address import Address
@@ -24,6 +25,9 @@ __all__ = ["Rewriter", "own_record_route"]
 # Methods whose requests form or refresh dialogs and so carry our Record-Route (D1).
 RECORD_ROUTED = frozenset({"INVITE", "SUBSCRIBE", "REFER", "NOTIFY", "UPDATE"})
 _DEFAULT_MAX_FORWARDS = 70
+# Our number: the registrars and trunks of one tenant.
+MOST_REALMS = 1000
+_REALM = re.compile(rb'(?i)\brealm[ \t]*=[ \t]*"([^"]*)"')
 _AUTH_INT = re.compile(rb'(?i)(qop[ \t]*=[ \t]*")([^"]*)(")')
 
 
@@ -40,6 +44,18 @@ class Rewriter:
         self._masks = masks
         self._outside = outside
         self._hide_full = hide_full
+        self._realms: OrderedDict[bytes, None] = OrderedDict()  # whose challenges came from this face's network
+
+    def note_challenge(self, response: Message) -> None:
+        """A 401 or 407 came from this face's network: credentials for its realms may leave by this face from now on."""
+        for name in ("www-authenticate", "proxy-authenticate"):
+            for header in response.all(name):
+                match = _REALM.search(header.value)
+                if match is not None:
+                    self._realms[match[1]] = None
+                    self._realms.move_to_end(match[1])
+        while len(self._realms) > MOST_REALMS:
+            self._realms.popitem(last=False)
 
     def request(
         self,
@@ -78,6 +94,8 @@ class Rewriter:
         self._edit_addresses(edit, request, ("refer-to", "referred-by"), binding, at, transport, now, False)
         if request.method == "REGISTER":
             _strip_outbound(edit, request)
+        if self._outside:
+            self._strip_unasked_credentials(edit, request)
         if body is not None:
             edit.body(body)
         return edit.result()
@@ -112,6 +130,15 @@ class Rewriter:
         if body is not None:
             edit.body(body)
         return edit.result()
+
+    def _strip_unasked_credentials(self, edit: Edit, request: Message) -> None:
+        """What a phone proves to its own PBX is nobody's business outside: neither the hash, to be guessed at leisure,
+        nor the inside address in ``uri``. A user agent that answers too early is simply challenged again."""
+        for name in ("authorization", "proxy-authorization"):
+            for header in request.all(name):
+                match = _REALM.search(header.value)
+                if match is not None and match[1] not in self._realms:
+                    edit.remove_header(header)
 
     def _edit_addresses(
         self,

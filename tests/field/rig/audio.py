@@ -19,6 +19,7 @@ __all__ = [
     "Hearing",
     "from_ulaw",
     "goertzel",
+    "is_finished",
     "listen",
     "read_wav",
     "to_ulaw",
@@ -143,6 +144,12 @@ def read_wav(path: Path) -> array[int]:
         raise ValueError(f"{path}: {channels} channels at {rate} Hz")
     start = data.index(b"data", 12) + 8
     return array("h", data[start : len(data) - (len(data) - start) % 2])
+
+
+def is_finished(path: Path) -> bool:
+    """Whether the recorder has filled in the lengths, which it does last."""
+    data = path.read_bytes()
+    return len(data) >= 44 and int.from_bytes(data[4:8], "little") == len(data) - 8
 
 
 def _ulaw_to_linear(code: int) -> int:

@@ -9,9 +9,9 @@ import time
 from array import array
 from pathlib import Path
 
-from field.rig.audio import read_wav, tone, write_wav
+from field.rig.audio import is_finished, read_wav, tone, write_wav
 from field.rig.host import Host
-from field.rig.program import Program, ProgramFailed
+from field.rig.program import Program, ProgramFailed, eventually
 from field.rig.voices import LEVEL_DBFS, VOICES_HZ
 
 __all__ = ["Phone"]
@@ -134,10 +134,11 @@ class Phone(Program):
         self._remove_recordings()
 
     def heard(self) -> array[int]:
-        """The recording of the one call since `forget()`, once the call is over."""
+        """The recording of the one call since `forget()`, which is over."""
         recordings = sorted(self.folder.glob("dump-*-dec.wav"))
         if len(recordings) != 1:
             raise ProgramFailed(f"{self.name}: {len(recordings)} recordings\n{self.tail()}")
+        eventually(lambda: is_finished(recordings[0]), 2.0, f"{self.name} closed its recording")
         return read_wav(recordings[0])
 
     def _remove_recordings(self) -> None:

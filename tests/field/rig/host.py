@@ -40,8 +40,8 @@ class Host:
         self.name = name
         self.namespace = f"{_PREFIX}{os.getpid()}-{name}"
         self.address = ""
-        self._write_name_table(names or {})
         run("ip", "netns", "add", self.namespace)
+        self._write_name_table(names or {})
         self.sysctl("net.ipv6.conf.all.disable_ipv6", "1")
         self.sysctl("net.ipv6.conf.default.disable_ipv6", "1")
         self.sysctl("net.ipv4.ip_local_port_range", _EPHEMERAL_PORTS)
@@ -61,7 +61,7 @@ class Host:
         return run("ip", "-n", self.namespace, *argv)
 
     def sysctl(self, key: str, value: str) -> None:
-        self.run("sysctl", "-q", "-w", f"{key}={value}")
+        self.run("tee", f"/proc/sys/{key.replace('.', '/')}", stdin=value)
 
     def open_socket(self, kind: socket.SocketKind) -> socket.socket:
         """An IPv4 socket that lives on this host, though this process does not.
