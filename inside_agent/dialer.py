@@ -22,8 +22,9 @@ log = structlog.get_logger()
 FIRST_RETRY_S = 0.05
 LONGEST_RETRY_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
-# A session that lived this long was a good one: the next failure starts from the first wait again.
-GOOD_AFTER_S = 5.0
+# A connection that lived this long was a good one: the next failure starts from the first wait again. Short, because a line
+# that is cut every few seconds must not make each silence longer than the one before.
+GOOD_AFTER_S = 1.0
 
 
 class Backoff:
