@@ -41,6 +41,8 @@ def watched(network: Network, folder: Path, excuse_call_id: bool = False) -> Ite
     inside = [network.agent.address, network.pbx.address, network.alice.address, network.dave.address, "10.1.0.1"]
     found = leaks(watch.internet.packets, "10.1.0.0/16", inside, excuse_call_id)
     assert not found, "inside addresses seen outside:\n" + "\n".join(found[:20])
+    found = leaks(watch.lan.packets, "192.168.77.0/24", [network.bob.address], excuse_call_id)
+    assert not found, "a remote worker's home address seen inside:\n" + "\n".join(found[:20])
 
 
 def _assert_only_the_tunnel_crossed(network: Network) -> None:
