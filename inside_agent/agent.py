@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 import msgpack
 import structlog
 import trio
 
 from inside_agent.config import AgentConfig
-from inside_agent.dialer import keep_connected
-from inside_agent.join import credentials_path, load_credentials, save_credentials
+from inside_agent.dialer import Dialer
+from inside_agent.keyring import Keyring
 from inside_agent.policy import LanPolicy
 from tunnel.address import Address
 from tunnel.admin import bind_admin, serve_admin
 from tunnel.assembly import FaceParts, bind_listeners, epoch_s, listen_specs, make_seat
+from tunnel.changes import changed_keys
 from tunnel.counters import Counters
-from tunnel.errors import BadConfig, BadPacket, LocalMisuse
+from tunnel.errors import BadConfig
 from tunnel.face import Face, Verdict
 from tunnel.files import check_data_dir
-from tunnel.link.credentials import AgentCredentials
 from tunnel.link.events import PeerDraining, RenewalReceived, SessionDown, SessionEvent, SessionExpired, SessionUp
-from tunnel.link.identity import make_csr
-from tunnel.link.secure import SecureChannel, agent_context
+from tunnel.link.resume import SignalNotTaken
 from tunnel.media.lease import PortLedger
 from tunnel.media.sockets import raise_file_limit
-from tunnel.metrics import AgentFigures, EndFigures
+from tunnel.metrics import AgentFigures, CallFigures, EndFigures
 from tunnel.sip.bindings import Bindings
 from tunnel.sip.contacts import ContactMasks
 from tunnel.sip.flow import Flow
@@ -48,18 +47,22 @@ RENEWAL_LOOK_S = 3600.0
 KEEPALIVE_S = 20.0
 ONLY_SEAT = 1
 
+# What a configuration that is read again may change without a restart; ``drain_seconds`` is the launcher's.
+RELOADED = frozenset({"lan.allow", "lan.pbx", "lan.outside", "drain_seconds", "file"})
+
 
 class Agent:
     """The running agent; what ``serve`` hands out."""
 
-    def __init__(self, config: AgentConfig, credentials: AgentCredentials) -> None:
+    def __init__(self, config: AgentConfig, keyring: Keyring) -> None:
         self._config = config
-        self._credentials = credentials
+        self._keyring = keyring
         self._counters = Counters()
         self._connected = trio.Event()
         self._connected_at: float | None = None
         self._down_reason = "not connected yet"
         self._draining = False
+        self._dialing = trio.CancelScope()
         index = FaceIndex()
         face = Face(
             index=index,
@@ -76,6 +79,7 @@ class Agent:
         face.use(self._listeners)
         self._addresses = bind_listeners(self._listeners, lan, config.file)
         self._policy = self._new_policy(config)
+        self._has_pbx = lan.pbx is not None
         self._bindings = Bindings()
         self._masks = ContactMasks(outside=False, epoch_s=epoch_s(), bindings=self._bindings)
         self._ledger = PortLedger(lan.media_ports.low, lan.media_ports.high)
@@ -112,16 +116,22 @@ class Agent:
         return {"sip": bound, "tunnel": self._seat.link.carrier_name.replace(" ", ":")}
 
     async def drain(self, seconds: float) -> None:
-        """Refuse new calls and wait for the live ones, at most ``seconds``."""
+        """Refuse new calls from either side, wait for the live ones, at most ``seconds``, and say goodbye."""
         self._draining = True
         self._seat.drain()
+        self._seat.tell_draining(seconds)
         with trio.move_on_after(seconds):
             await self._seat.book.wait_empty()
+        self._dialing.cancel()
+        self._seat.say_goodbye()
 
     def reload(self, config: AgentConfig) -> None:
-        """Work by another ``allow``, ``pbx`` and ``outside`` from now on; the rest needs a restart."""
-        self._config = config
+        """Work by another ``allow``, ``pbx`` and ``outside`` from now on; the rest needs a restart, and the log says so."""
+        waiting = changed_keys(self._config, config, RELOADED)
+        if waiting:
+            log.warning("config.needs_restart", keys=waiting)
         self._policy = self._new_policy(config)
+        self._has_pbx = config.lan.pbx is not None
         self._seat.use_policy(self._policy)
         self._tell_facts()
 
@@ -133,8 +143,8 @@ class Agent:
         return {
             "end": "agent",
             "addresses": dict(self.addresses),
-            "tenant": self._credentials.tenant,
-            "agent": self._credentials.identity.name,
+            "tenant": self._keyring.credentials.tenant,
+            "agent": self._keyring.credentials.identity.name,
             "tunnel": {
                 "connected": session.is_up,
                 "connected_s": round(now - self._connected_at, 1) if self._connected_at is not None else None,
@@ -158,26 +168,31 @@ class Agent:
     def figures(self) -> EndFigures:
         """What a scrape of /metrics reads."""
         session, book = self._seat.link.session, self._seat.book
+        tenant = self._keyring.credentials.tenant
         agent = AgentFigures(
-            tenant=self._credentials.tenant,
-            agent=self._credentials.identity.name,
+            tenant=tenant,
+            agent=self._keyring.credentials.identity.name,
             connected=session.is_up,
             rtt_s=session.keepalive.smoothed_rtt_s,
             registrations=self._bindings.registered,
-            calls_active=book.active,
-            calls_total=book.total,
         )
-        ports = self._ledger.held, self._ledger.resting, self._ledger.size
-        return EndFigures((agent,), ports, self._counters.values)
+        return EndFigures(
+            agents=(agent,),
+            calls=(CallFigures(tenant, book.active, book.total),),
+            ports=(self._ledger.held, self._ledger.resting, self._ledger.size),
+            events=self._counters.values,
+        )
 
     # --- life ------------------------------------------------------------------------------------------------------
 
     async def run(self, task_status: trio.TaskStatus[Agent]) -> None:
         """Serve until cancelled; started once the tunnel is up."""
         config = self._config
-        servers = (config.tunnel.server,) if config.tunnel.server is not None else self._credentials.servers
+        credentials = self._keyring.credentials
+        servers = (config.tunnel.server,) if config.tunnel.server is not None else credentials.servers
         if not servers:
             raise BadConfig(config.file, "tunnel.server", None, "must be set: the TOKEN did not name a server")
+        self._dialer = Dialer(self._seat.link, servers, self._keyring.new_channel)
         admin = None if config.admin is None else bind_admin(config.file, config.admin.listen)
         async with trio.open_nursery() as nursery:
             if admin is not None:
@@ -185,17 +200,21 @@ class Agent:
             await nursery.start(self._listeners.run)
             await nursery.start(self._seat.run)
             await nursery.start(serve_status, config.file, config.data_dir, self.status)
-            nursery.start_soon(keep_connected, self._seat.link, servers, self._new_channel)
-            nursery.start_soon(self._renew_in_time)
+            nursery.start_soon(self._dial)
+            nursery.start_soon(self._look_at_certificate)
             nursery.start_soon(self._keep_nats_open)
             await self._connected.wait()
             log.info("agent.ready", **self.addresses)
             task_status.started(self)
 
-    def _new_channel(self) -> SecureChannel:
-        """TLS with the certificate of the moment: renewals take effect with the next connection."""
-        path = credentials_path(self._config.data_dir)
-        return SecureChannel(agent_context(self._credentials.authority_pem, path, path), server_side=False)
+    def close(self) -> None:
+        """Give back what was opened before ``run``; without effect after it."""
+        self._listeners.close()
+        self._seat.close()
+
+    async def _dial(self) -> None:
+        with self._dialing:
+            await self._dialer.run()
 
     def _new_policy(self, config: AgentConfig) -> LanPolicy:
         lan = config.lan
@@ -210,9 +229,13 @@ class Agent:
     def _session_event(self, event: SessionEvent) -> None:
         if isinstance(event, SessionUp):
             self._greeted(event.greeting)
+            self._dialer.came_up()
+            if not event.resumed:
+                self._follow_peer(is_draining=False)
             self._connected_at = trio.current_time()
             log.info("tunnel.up", resumed=event.resumed, carrier=self._seat.link.carrier_name)
             self._tell_facts()
+            self._ask_for_renewal()
             self._connected.set()
         elif isinstance(event, SessionDown):
             self._connected_at = None
@@ -221,9 +244,10 @@ class Agent:
         elif isinstance(event, SessionExpired):
             log.warning("session.expired", reason=event.reason, lost_signals=event.lost_signals)
         elif isinstance(event, RenewalReceived):
-            self._renewed(event.chain)
+            self._keyring.renew(event.chain)
         elif isinstance(event, PeerDraining):
             log.info("server.draining", retry_after_s=event.retry_after_s)
+            self._follow_peer(is_draining=True)
 
     def _greeted(self, greeting: bytes) -> None:
         """The server says which key this tenant's masks are sealed with."""
@@ -233,33 +257,29 @@ class Agent:
         except (ValueError, KeyError, TypeError) as error:
             log.error("greeting.unreadable", reason=str(error))
 
+    def _follow_peer(self, *, is_draining: bool) -> None:
+        """While the server shuts down, our side's new calls are refused here; the next server takes them again."""
+        self._seat.drain(is_draining or self._draining)
+
     def _tell_facts(self) -> None:
         if self._seat.link.session.is_live:
-            self._seat.tell(PeerFacts(self._config.lan.pbx is not None))
+            self._seat.tell(PeerFacts(self._has_pbx))
 
     # --- certificate -----------------------------------------------------------------------------------------------
 
-    async def _renew_in_time(self) -> None:
-        """Ask for a new certificate long before the old one ends."""
+    async def _look_at_certificate(self) -> None:
         while True:
-            session = self._seat.link.session
-            if session.is_up and self._credentials.needs_renewal(datetime.now(UTC)):
-                csr = make_csr(self._credentials.key, self._credentials.identity.name)
+            await trio.sleep(RENEWAL_LOOK_S)
+            self._ask_for_renewal()
+
+    def _ask_for_renewal(self) -> None:
+        """Ask for a new certificate if it is time to; whoever is not heard now is heard at the next look."""
+        session = self._seat.link.session
+        csr = self._keyring.renewal_request() if session.is_up else None
+        if csr is not None:
+            with contextlib.suppress(SignalNotTaken):
                 session.request_renewal(csr, trio.current_time())
                 self._seat.link.flush()
-            await trio.sleep(RENEWAL_LOOK_S)
-
-    def _renewed(self, certificate: bytes) -> None:
-        old = self._credentials
-        try:
-            new = AgentCredentials(old.key, certificate, old.authority, old.servers, old.tenant)
-            identity = new.identity
-            save_credentials(self._config.data_dir, new)
-        except (BadPacket, LocalMisuse) as error:
-            log.error("certificate.not_renewed", reason=str(error))
-            return
-        self._credentials = new
-        log.info("certificate.renewed", expires=identity.not_after.isoformat())
 
     async def _keep_nats_open(self) -> None:
         """Phones behind a NAT inside the LAN stay reachable (RFC 5626 section 4.4.1)."""
@@ -277,8 +297,8 @@ async def serve(config: AgentConfig, *, task_status: trio.TaskStatus[Agent] = tr
     """
     check_data_dir(config.file, config.data_dir)
     raise_file_limit()
-    credentials = load_credentials(config.data_dir)
-    if credentials is None:
-        mend = "holds no identity: run wallpass join TOKEN --config with this file first"
-        raise BadConfig(config.file, "data_dir", str(config.data_dir), mend)
-    await Agent(config, credentials).run(task_status)
+    agent = Agent(config, Keyring.open(config.file, config.data_dir))
+    try:
+        await agent.run(task_status)
+    finally:
+        agent.close()

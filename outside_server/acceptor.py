@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import structlog
 import trio
 
 from outside_server.join_listener import serve_join
 from tunnel.carriers.direct import DirectCarrier
+from tunnel.contained import contained
 from tunnel.counters import Counters
 from tunnel.errors import BadPacket, CarrierLost, WallpassError
 from tunnel.link.driver import Link, handshake, refuse
@@ -19,7 +21,8 @@ __all__ = ["Acceptor"]
 
 log = structlog.get_logger()
 
-# Our number: connections that have not yet proved who they are. An attacker fills it, an agent's next try gets in.
+# Our number: connections that have not yet proved who they are. Beyond it the oldest of them goes: an attacker who fills
+# the hall throws his own out, as an agent needs a few round trips and he needs their time.
 MOST_STRANGERS = 512
 
 
@@ -33,59 +36,79 @@ class Acceptor:
         admit: Callable[[AgentIdentity], Link],
         answer_join: Callable[[bytes], bytes],
         counters: Counters,
+        most_strangers: int = MOST_STRANGERS,
     ) -> None:
         self._new_channel = new_channel
         self._admit = admit
         self._answer_join = answer_join
         self._counters = counters
-        self._strangers = 0
+        self._most_strangers = most_strangers
+        self._strangers: dict[trio.CancelScope, None] = {}
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """One accepted connection, to its end. Raises nothing that would hurt the others."""
-        if self._strangers >= MOST_STRANGERS:
-            self._counters.bump("tunnel.refused.too_many_strangers")
-            await trio.aclose_forcefully(stream)
-            return
-        carrier = DirectCarrier.adopt(stream)
-        secure = self._new_channel()
-        self._strangers += 1
         try:
-            await handshake(carrier, secure)
-        except WallpassError as error:
-            self._counters.bump("tunnel.refused.handshake")
-            log.warning("tunnel.refused", peer=carrier.name, reason=str(error))
-            carrier.close()
+            carrier = DirectCarrier.adopt(stream)
+        except CarrierLost:  # gone before its turn came
+            self._counters.bump("tunnel.refused.gone")
             return
-        except BaseException:
-            carrier.close()
-            raise
-        finally:
-            self._strangers -= 1
-        if secure.alpn == ALPN_JOIN:
-            await self._join(carrier, secure)
-        else:
+        with contained(self._counters, "acceptor"), structlog.contextvars.bound_contextvars(peer=carrier.name):
+            try:
+                await self._receive(carrier, self._new_channel())
+            finally:
+                carrier.close()
+
+    async def _receive(self, carrier: DirectCarrier, secure: SecureChannel) -> None:
+        is_agent = False
+        with self._stranger():
+            try:
+                await handshake(carrier, secure)
+            except WallpassError as error:
+                self._counters.bump("tunnel.refused.handshake")
+                log.warning("tunnel.refused", reason=str(error))
+                return
+            is_agent = secure.alpn != ALPN_JOIN
+            if not is_agent:
+                await self._join(carrier, secure)
+        if is_agent:
             await self._agent(carrier, secure)
+
+    @contextmanager
+    def _stranger(self) -> Iterator[None]:
+        """As long as the block lasts, a newcomer may throw it out."""
+        with trio.CancelScope() as scope:
+            if len(self._strangers) >= self._most_strangers:
+                self._counters.bump("tunnel.refused.too_many_strangers")
+                oldest = next(iter(self._strangers))
+                del self._strangers[oldest]
+                oldest.cancel()
+            self._strangers[scope] = None
+            try:
+                yield
+            finally:
+                self._strangers.pop(scope, None)
 
     async def _join(self, carrier: DirectCarrier, secure: SecureChannel) -> None:
         try:
             await serve_join(_SecureStream(carrier, secure), self._answer_join)
         except WallpassError as error:
             self._counters.bump("tunnel.refused.join")
-            log.warning("join.failed", peer=carrier.name, reason=str(error))
+            log.warning("join.failed", reason=str(error))
 
     async def _agent(self, carrier: DirectCarrier, secure: SecureChannel) -> None:
         try:
             if secure.peer_certificate is None:
                 raise BadPacket("no certificate")
             identity = AgentIdentity.from_certificate_untrusted(secure.peer_certificate)
+            structlog.contextvars.bind_contextvars(agent=identity.name)
             link = self._admit(identity)
         except WallpassError as error:
             self._counters.bump("tunnel.refused.agent")
-            log.warning("tunnel.refused", peer=carrier.name, reason=str(error))
+            log.warning("tunnel.refused", reason=str(error))
             await refuse(carrier, secure, str(error))
             return
         why = await link.run_carrier(carrier, secure)
-        log.info("tunnel.closed", peer=carrier.name, agent=identity.name, reason=str(why))
+        log.info("tunnel.closed", reason=str(why))
 
 
 class _SecureStream(trio.abc.Stream):

@@ -22,6 +22,9 @@ log = structlog.get_logger()
 # Our numbers: a revocation must cut within 2 s; a trunk's addresses may change with its DNS.
 LOOK_S = 0.5
 RESOLVE_S = 60.0
+# How long a start waits for names of trunks; how many names are asked for at a time.
+FIRST_RESOLVE_S = 2.0
+MOST_QUESTIONS = 16
 
 
 class Tenancy:
@@ -35,6 +38,7 @@ class Tenancy:
         self._limits: dict[int, CallLimits] = {}
         self._trunks: dict[str, tuple[str, ...]] = {}  # trunk URI -> IP addresses
         self._is_news = False  # something that the face has not been told
+        self._stale = trio.Event()  # trunks may be others than those that were resolved
         self._note_limits()
 
     def refusal(self, identity: AgentIdentity) -> str | None:
@@ -68,19 +72,32 @@ class Tenancy:
     async def run(
         self, changed: Callable[[], None], task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Watch the store until cancelled."""
-        await self._resolve()
-        changed()
-        task_status.started()
-        resolve_at = trio.current_time() + RESOLVE_S
+        """Watch the store until cancelled; what DNS has to say of trunks never delays what the store says."""
+        async with trio.open_nursery() as nursery:
+            resolved = trio.Event()
+            nursery.start_soon(self._keep_resolved, changed, resolved)
+            with trio.move_on_after(FIRST_RESOLVE_S):
+                await resolved.wait()
+            changed()
+            task_status.started()
+            while True:
+                await trio.sleep(LOOK_S)
+                self._look()
+                if self._is_news:
+                    self._is_news = False
+                    changed()
+                    self._stale.set()
+
+    async def _keep_resolved(self, changed: Callable[[], None], resolved: trio.Event) -> None:
         while True:
-            await trio.sleep(LOOK_S)
-            self._look()
-            if self._is_news or trio.current_time() >= resolve_at:
-                self._is_news = False
-                await self._resolve()
-                resolve_at = trio.current_time() + RESOLVE_S
+            self._stale = trio.Event()
+            before = self._trunks
+            await self._resolve()
+            resolved.set()
+            if self._trunks != before:
                 changed()
+            with trio.move_on_after(RESOLVE_S):
+                await self._stale.wait()
 
     def _look(self) -> bool:
         """Whether the store says something new; a store that cannot be read leaves what was."""
@@ -104,16 +121,27 @@ class Tenancy:
             limits.calls_per_second = tenant.calls_per_second or 0
 
     async def _resolve(self) -> None:
-        wanted = {trunk for tenant in self.snapshot.tenants.values() for trunk in tenant.trunks}
+        """Ask for every trunk; one whose name cannot be resolved keeps its addresses."""
+        trunks = {trunk for tenant in self.snapshot.tenants.values() for trunk in tenant.trunks}
         found: dict[str, tuple[str, ...]] = {}
-        for trunk in wanted:
-            uri = sip_uri(trunk.encode())
-            if uri is None:
-                continue
-            try:
-                targets = await self._resolver.resolve(uri)
-                found[trunk] = tuple({target.address.host for target in targets})
-            except ResolveFailed as error:
-                found[trunk] = self._trunks.get(trunk, ())
-                log.warning("trunk.not_resolved", trunk=trunk, reason=str(error))
+        limit = trio.CapacityLimiter(MOST_QUESTIONS)
+
+        async def ask(trunk: str) -> None:
+            async with limit:
+                found[trunk] = await self._addresses_of(trunk)
+
+        async with trio.open_nursery() as nursery:
+            for trunk in trunks:
+                nursery.start_soon(ask, trunk)
         self._trunks = found
+
+    async def _addresses_of(self, trunk: str) -> tuple[str, ...]:
+        uri = sip_uri(trunk.encode())
+        if uri is None:
+            return ()
+        try:
+            targets = await self._resolver.resolve(uri)
+        except ResolveFailed as error:
+            log.warning("trunk.not_resolved", trunk=trunk, reason=str(error))
+            return self._trunks.get(trunk, ())
+        return tuple(sorted({target.address.host for target in targets}))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from functools import partial
 from typing import Protocol, cast
 
 import hypercorn.config
-import hypercorn.trio
+import structlog
 import trio
-from hypercorn.typing import ASGIFramework
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework, ConnectionState
+from hypercorn.utils import wrap_app
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -21,9 +25,13 @@ from tunnel.metrics import EndFigures, exposition
 
 __all__ = ["Observed", "admin_app", "bind_admin", "serve_admin"]
 
+log = structlog.get_logger()
+
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-# Our number: a scraper and a few browsers; more wait.
+# Our numbers: a scraper and a few browsers; how long, in whole seconds, a peer may take to say or to take something.
 BACKLOG = 32
+MOST_CONNECTIONS = 64
+PATIENCE_S = 5
 
 
 class Observed(Protocol):
@@ -72,16 +80,64 @@ def bind_admin(file: str, listen: Address) -> socket.socket:
 async def serve_admin(
     end: Observed, sock: socket.socket, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Answer on ``sock`` until cancelled; the socket is closed at the end."""
+    """Answer on ``sock`` until cancelled; then the socket and every connection are closed at once.
+
+    hypercorn serves each connection, we accept them: its own server takes any number, and lets a peer that does not read
+    hold up the end of the process.
+    """
     config = hypercorn.config.Config()
-    config.bind = [f"fd://{sock.detach()}"]
     config.accesslog = None
     config.errorlog = None
-    config.graceful_timeout = 1.0
-    await hypercorn.trio.serve(
-        cast(ASGIFramework, admin_app(end)),
-        config,
-        shutdown_trigger=trio.sleep_forever,
-        mode="asgi",
-        task_status=task_status,
-    )
+    config.read_timeout = PATIENCE_S
+    context = WorkerContext(None)
+    app = wrap_app(cast(ASGIFramework, admin_app(end)), config.wsgi_max_body_size, "asgi")
+    streams: set[_Patient] = set()
+
+    async def answer(stream: trio.SocketStream) -> None:
+        patient = _Patient(stream)
+        if len(streams) >= MOST_CONNECTIONS:
+            await patient.aclose()
+            return
+        streams.add(patient)
+        try:
+            await TCPServer(app, config, context, ConnectionState({}), cast(trio.SSLStream[trio.SocketStream], patient))
+        except Exception:  # of hypercorn's, and nobody else's affair
+            log.exception("admin.failed")
+        finally:
+            streams.discard(patient)
+            await patient.aclose()
+
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+    async with listener, trio.open_nursery() as nursery:
+        nursery.start_soon(partial(trio.serve_listeners, answer, [listener]))
+        task_status.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            for patient in streams:
+                patient.socket.close()
+
+
+class _Patient:
+    """The stream as hypercorn wants it, with an end to waiting for a peer that does not read."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self.socket = stream.socket
+
+    async def send_all(self, data: bytes) -> None:
+        try:
+            with trio.fail_after(PATIENCE_S):
+                await self._stream.send_all(data)
+        except trio.TooSlowError:
+            raise trio.BrokenResourceError("the peer does not read") from None
+
+    async def receive_some(self, max_bytes: int) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        self.socket.close()
+        await trio.lowlevel.checkpoint()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +13,7 @@ from dataclasses import dataclass
 import trio
 
 from tunnel.address import Address
+from tunnel.call_book import CallBook
 from tunnel.classified_plane import ClassifiedPlane
 from tunnel.config import FaceConfig
 from tunnel.counters import Counters
@@ -22,6 +26,7 @@ from tunnel.media.channels import AGENT_CHANNELS, SERVER_CHANNELS, ChannelSpace
 from tunnel.media.lease import PortLedger
 from tunnel.media.offer_answer import CallMedia
 from tunnel.media.pump import FaceAddress, Pump
+from tunnel.media.sockets import open_doors
 from tunnel.media.streams import FaceRules
 from tunnel.seat import Seat
 from tunnel.sip.bindings import Bindings
@@ -64,15 +69,46 @@ def listen_specs(config: FaceConfig) -> list[ListenSpec]:
 
 
 def bind_listeners(listeners: Listeners, config: FaceConfig, file: str) -> FaceAddresses:
-    """Bind every listener. Raises BadConfig that says which key is to be changed."""
+    """Bind every listener, after a look at the media ports. Raises BadConfig that says which key is to be changed."""
+    for host in config.address:
+        _check_media_ports(config, host, file)
     try:
         return FaceAddresses(listeners.bind())
     except OSError as error:
-        raise _bind_error(config, file, error) from None
+        raise _bind_error(config, file, error, f"{config.table()}.sip", str(error.filename)) from None
 
 
-def _bind_error(config: FaceConfig, file: str, error: OSError) -> BadConfig:
-    return bind_error(file, f"{config.table()}.sip", str(error.filename), error)
+def _check_media_ports(config: FaceConfig, host: str, file: str) -> None:
+    """Whether any pair of the range can be had at all; which ones are free shows with each call."""
+    bind = config.bind_host(host)
+    try:
+        for pair in range(config.media_ports.low, config.media_ports.high, 2):
+            doors = open_doors(bind, pair)
+            if doors is not None:
+                for door in doors:
+                    door.close()
+                return
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    except OSError as error:
+        raise _bind_error(config, file, error, f"{config.table()}.media_ports", str(config.media_ports)) from None
+
+
+def _bind_error(config: FaceConfig, file: str, error: OSError, key: str, value: str) -> BadConfig:
+    """An address that is not this host's is the fault of the address, whatever it was wanted for."""
+    if error.errno == errno.EADDRNOTAVAIL:
+        bad = next((host for host in config.address if not _is_ours(config.bind_host(host))), config.address[0])
+        bound = config.bind_host(bad)
+        key, value = f"{config.table()}.{'address' if bound == bad else 'bind'}", bound
+    return bind_error(file, key, value, error)
+
+
+def _is_ours(host: str) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    return True
 
 
 def make_seat(
@@ -88,8 +124,12 @@ def make_seat(
     on_session: Callable[[SessionEvent], None],
     on_call: Callable[[RelayEvent], None],
     counters: Counters,
+    book: CallBook | None = None,
 ) -> Seat:
-    """One session's link, pump and half proxy. ``usable`` and ``trusted``: see FaceRules."""
+    """One session's link, pump and half proxy. ``usable`` and ``trusted``: see FaceRules; ``book``: see Seat.
+
+    Raises OSError when the system gives no more files.
+    """
     outside = parts.outside
     session = Session(Role.SERVER if outside else Role.AGENT, counters, secrets.token_bytes, greeting)
     channels = ChannelSpace(SERVER_CHANNELS if outside else AGENT_CHANNELS)
@@ -131,6 +171,7 @@ def make_seat(
         on_session=on_session,
         on_call=on_call,
         counters=counters,
+        book=book,
     )
 
 

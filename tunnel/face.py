@@ -8,6 +8,7 @@ from typing import TypeAlias
 import trio
 
 from tunnel.address import Address
+from tunnel.contained import contained
 from tunnel.counters import Counters
 from tunnel.errors import BadPacket
 from tunnel.seat import Seat
@@ -53,6 +54,10 @@ class Face:
 
     def deliver(self, data: bytes, flow: Flow) -> None:
         """A whole message came. Never raises."""
+        with contained(self._counters, "face"):
+            self._deliver_untrusted(data, flow)
+
+    def _deliver_untrusted(self, data: bytes, flow: Flow) -> None:
         try:
             message = parse_untrusted(data, stream=flow.reliable)
             if message.is_request:
@@ -70,8 +75,9 @@ class Face:
         for number in set(self._index.branches.values()):
             seat = self._seat(number)
             if seat is not None:
-                seat.proxy.transport_failed(transport, remote, connection, trio.current_time())
-                seat.settle()
+                with contained(self._counters, "face.failed"):
+                    seat.proxy.transport_failed(transport, remote, connection, trio.current_time())
+                    seat.settle()
 
     def _request(self, message: Message, flow: Flow) -> None:
         now = trio.current_time()

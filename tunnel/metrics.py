@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -9,23 +10,34 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-__all__ = ["AgentFigures", "EndFigures", "exposition"]
+__all__ = ["DIRECTIONS", "AgentFigures", "CallFigures", "EndFigures", "exposition"]
+
+DIRECTIONS = ("inbound", "outbound")
+"""``outbound`` calls come from inside."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentFigures:
-    """One tunnel of an end: an agent has one, a server one for each agent that is or was just connected.
-
-    ``calls_active`` and ``calls_total`` are by direction: ``outbound`` calls come from inside.
-    """
+    """One tunnel of an end: an agent has one, a server one for each agent that is or was just connected."""
 
     tenant: str
     agent: str
     connected: bool
     rtt_s: float | None
     registrations: int
-    calls_active: Mapping[str, int]
-    calls_total: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class CallFigures:
+    """The calls of one tenant by direction (``DIRECTIONS``), whichever agents carry or carried them."""
+
+    tenant: str
+    active: Mapping[str, int]
+    total: Mapping[str, int]
+
+    def plus(self, active: Mapping[str, int], total: Mapping[str, int]) -> CallFigures:
+        """These calls and those."""
+        return CallFigures(self.tenant, Counter(self.active) + Counter(active), Counter(self.total) + Counter(total))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,7 @@ class EndFigures:
     """All figures of one end; ``ports`` is (held, resting, size) of the media ports, in pairs."""
 
     agents: tuple[AgentFigures, ...]
+    calls: tuple[CallFigures, ...]
     ports: tuple[int, int, int]
     events: Mapping[str, int] = field(default_factory=dict)
 
@@ -52,6 +65,7 @@ class _Figures(Collector):
     def collect(self) -> Iterable[Metric]:
         figures = self._read()
         yield from _of_agents(figures.agents)
+        yield from _of_calls(figures.calls)
         yield from _of_ports(figures.ports)
         events = CounterMetricFamily("wallpass_events", "What happened how often, by name.", labels=["event"])
         for name, value in sorted(figures.events.items()):
@@ -64,18 +78,24 @@ def _of_agents(agents: Iterable[AgentFigures]) -> Iterable[Metric]:
     up = GaugeMetricFamily("wallpass_tunnel_up", "1 while the tunnel is connected.", labels=who)
     rtt = GaugeMetricFamily("wallpass_tunnel_rtt_seconds", "Smoothed round trip of the tunnel.", labels=who)
     users = GaugeMetricFamily("wallpass_registrations", "User agents registered through this face.", labels=who)
-    active = GaugeMetricFamily("wallpass_calls_active", "Calls that are up or ringing.", labels=[*who, "direction"])
-    total = CounterMetricFamily("wallpass_calls", "Calls since the start.", labels=[*who, "direction"])
     for agent in agents:
         labels = [agent.tenant, agent.agent]
         up.add_metric(labels, int(agent.connected))
         if agent.rtt_s is not None:
             rtt.add_metric(labels, agent.rtt_s)
         users.add_metric(labels, agent.registrations)
-        for direction in ("inbound", "outbound"):
-            active.add_metric([*labels, direction], agent.calls_active.get(direction, 0))
-            total.add_metric([*labels, direction], agent.calls_total.get(direction, 0))
-    return [up, rtt, users, active, total]
+    return [up, rtt, users]
+
+
+def _of_calls(calls: Iterable[CallFigures]) -> Iterable[Metric]:
+    what = ["tenant", "direction"]
+    active = GaugeMetricFamily("wallpass_calls_active", "Calls that are up or ringing.", labels=what)
+    total = CounterMetricFamily("wallpass_calls", "Calls since the start.", labels=what)
+    for tenant in calls:
+        for direction in DIRECTIONS:
+            active.add_metric([tenant.tenant, direction], tenant.active.get(direction, 0))
+            total.add_metric([tenant.tenant, direction], tenant.total.get(direction, 0))
+    return [active, total]
 
 
 def _of_ports(ports: tuple[int, int, int]) -> Iterable[Metric]:

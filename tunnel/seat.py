@@ -5,13 +5,15 @@ It carries out what the cores say. Nothing here knows a rule of SIP.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections import Counter
 from collections.abc import Callable
 
 import structlog
 import trio
 
+from tunnel.call_book import CallBook
+from tunnel.contained import contained
 from tunnel.counters import Counters
 from tunnel.errors import BadPacket
 from tunnel.link.driver import Link
@@ -19,7 +21,7 @@ from tunnel.link.events import SessionDown, SessionEvent, SessionExpired, Sessio
 from tunnel.link.resume import SignalNotTaken
 from tunnel.link.session import Session
 from tunnel.media.pump import Pump
-from tunnel.sip.half import CallAnswered, CallClosed, CallOpened, Lookup, RelayEvent
+from tunnel.sip.half import CallAnswered, CallClosed, Lookup, RelayEvent
 from tunnel.sip.listener import Listeners
 from tunnel.sip.policy import FacePolicy
 from tunnel.sip.relay import HalfProxy
@@ -30,45 +32,15 @@ __all__ = ["Seat"]
 
 log = structlog.get_logger()
 
-
-class CallBook:
-    """The calls of one seat as numbers: how many are up now and were ever, by direction."""
-
-    def __init__(self) -> None:
-        self.total: Counter[str] = Counter()
-        self.answered = 0
-        self._open: dict[int, str] = {}
-        self._emptied = trio.Event()
-
-    def note(self, event: RelayEvent) -> None:
-        """Keep step with the half proxy."""
-        if isinstance(event, CallOpened):
-            direction = "outbound" if event.outbound else "inbound"
-            self._open[event.call] = direction
-            self.total[direction] += 1
-        elif isinstance(event, CallAnswered):
-            self.answered += 1
-        else:
-            self._open.pop(event.call, None)
-            if not self._open:
-                self._emptied.set()
-
-    async def wait_empty(self) -> None:
-        """Return when no call is up."""
-        while self._open:
-            self._emptied = trio.Event()
-            await self._emptied.wait()
-
-    @property
-    def active(self) -> Counter[str]:
-        return Counter(self._open.values())
-
-    def __len__(self) -> int:
-        return len(self._open)
+# Our number: how long a timer that failed for a fault of ours leaves the others alone.
+AFTER_FAULT_S = 0.5
 
 
 class Seat:
-    """``new_proxy`` makes the half proxy of a fresh session; ``on_event`` hears of calls and of the session."""
+    """``new_proxy`` makes the half proxy of a fresh session; ``on_session`` and ``on_call`` hear of them.
+
+    ``book`` is where the calls are counted, for an owner whose figures outlive the seat.
+    """
 
     def __init__(
         self,
@@ -81,9 +53,10 @@ class Seat:
         on_session: Callable[[SessionEvent], None],
         on_call: Callable[[RelayEvent], None],
         counters: Counters,
+        book: CallBook | None = None,
     ) -> None:
         self.counters = counters
-        self.book = CallBook()
+        self.book = CallBook() if book is None else book
         self.link = Link(session, self._session_event)
         self.pump = new_pump(self.link)
         self.proxy = new_proxy(self.pump)
@@ -110,18 +83,33 @@ class Seat:
                     deadline = self.proxy.deadline()
                     with trio.CancelScope(deadline=math.inf if deadline is None else deadline) as self._alarm:
                         await trio.sleep_forever()
-                    self.proxy.tick(trio.current_time())
-                    self.settle()
+                    await self._tick()
         finally:
             self._lookups = None
+            self.close()
+
+    def close(self) -> None:
+        """Give back every call and port; ``run`` does so itself."""
+        with contained(self.counters, "seat.close"):
             self.proxy.close(trio.current_time())
             self._drain_events()
-            self.pump.close()
+        self.pump.close()
+
+    async def _tick(self) -> None:
+        faults = self.counters["internal.errors"]
+        with contained(self.counters, "seat.timer"):
+            self.proxy.tick(trio.current_time())
+            self.settle()
+        if self.counters["internal.errors"] != faults:
+            await trio.sleep(AFTER_FAULT_S)
 
     # What happens
 
     def _session_event(self, event: SessionEvent) -> None:
-        now = trio.current_time()
+        with contained(self.counters, "seat.session"):
+            self._follow(event, trio.current_time())
+
+    def _follow(self, event: SessionEvent, now: float) -> None:
         if isinstance(event, SignalReceived):
             self._wall(event.payload, now)
         elif isinstance(event, SessionUp):
@@ -157,9 +145,21 @@ class Seat:
         if self.policy is not None:
             self.proxy.half.policy = self.policy
 
-    def drain(self) -> None:
-        """Take no new calls from now on."""
-        self.draining = self.proxy.half.draining = True
+    def drain(self, is_draining: bool = True) -> None:
+        """Take no new calls from this face from now on, or take them again."""
+        self.draining = self.proxy.half.draining = is_draining
+
+    def tell_draining(self, seconds: float) -> None:
+        """Ask the other end to bring no new calls for so long."""
+        if self.link.session.is_live:
+            with contextlib.suppress(SignalNotTaken):  # then our own half proxy refuses them
+                self.link.session.drain(seconds, trio.current_time())
+            self.link.flush()
+
+    def say_goodbye(self) -> None:
+        """This end goes away for good: the other one need not keep the session."""
+        self.link.session.bye(trio.current_time())
+        self.link.flush()
 
     def use_policy(self, policy: FacePolicy) -> None:
         """Decide by ``policy`` from now on; live calls go on."""
@@ -203,8 +203,9 @@ class Seat:
             self.counters.bump("sip.names_not_resolved")
             targets = []
         if proxy is self.proxy:
-            proxy.resolved(lookup.key, targets, trio.current_time())
-            self.settle()
+            with contained(self.counters, "seat.lookup"):
+                proxy.resolved(lookup.key, targets, trio.current_time())
+                self.settle()
 
     def _drain_events(self) -> None:
         events = self.proxy.take_events()

@@ -81,7 +81,7 @@ class Side:
             self.lan_policy = policy = LanPolicy(
                 self.addresses, (ipaddress.IPv4Network("10.1.0.0/16"),), pbx.encode(), outside_uri.encode()
             )
-        counter = itertools.count(1)
+        counter = itertools.count(4, 4)  # handles drop the lowest bits
         rules = FaceRules(
             at.host, None, False, lambda ip: not never_sent_to(ipaddress.ip_address(ip), False), lambda ip: False
         )

@@ -21,7 +21,7 @@ from functools import partial
 from tunnel.address import Address
 from tunnel.counters import Counters
 from tunnel.link.frames import channel_header
-from tunnel.media.drain import Drain, Receive, Tally
+from tunnel.media.drain import ONE_PACKET, Drain, Receive, Tally
 from tunnel.media.latch import Allowance, Continuity, Drop, Latch, Latched
 from tunnel.media.quality import StreamMeter
 from tunnel.media.sockets import Stray, open_path, receive_stray
@@ -313,8 +313,7 @@ def _counted(send: Sink, tie: Tie, clock: Callable[[], float]) -> Sink:
 
     def sink(packet: bytes) -> None:
         send(packet)
-        sent.packets += 1
-        sent.bytes += len(packet)
+        sent.count += ONE_PACKET + len(packet)
 
     return sink if tie.sent_meter is None else _measured_sink(sink, tie.sent_meter, clock)
 

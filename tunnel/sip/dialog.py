@@ -103,7 +103,9 @@ class CallTable:
         self._by_handle[call.handle] = call
 
     def index(self, call: Call) -> None:
-        """Make the dialogs that ``call`` has by now findable."""
+        """Make the dialogs that ``call`` has by now findable, unless it was removed already."""
+        if self._by_handle.get(call.handle) is not call:
+            return
         for key in call.dialog_keys():
             self._by_dialog[key] = call
             self._index[key] = self._number

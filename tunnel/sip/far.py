@@ -6,6 +6,7 @@ response -> facts (callee, flow, SDP heard) -> over the wall
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from tunnel.sip.half import (
     Half,
     Lookup,
     Timed,
+    check_lists_untrusted,
     contact_uri,
     is_natted,
     sip_uri,
@@ -49,6 +51,7 @@ __all__ = ["Far"]
 
 # Our number: requests of one session that may be under way on this face at once.
 MOST_DEPARTURES = 20_000
+_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f]")
 
 
 @dataclass(slots=True, eq=False)
@@ -67,6 +70,7 @@ class _Departure:
     flow: Flow | None = None
     cancelled: tuple[bytes, ...] | None = None
     answered: bool = False
+    is_over: bool = False
     ack_flows: dict[bytes, Flow] = field(default_factory=dict)
 
     def deadline(self) -> float | None:
@@ -95,6 +99,9 @@ class Far:
     def wall_request(self, crossed: RequestCrossed, now: float) -> None:
         """A request of the other side is to leave by this face. Raises BadPacket."""
         request = parse_untrusted(crossed.raw)
+        check_lists_untrusted(request)
+        if not request.is_request or any(_CONTROLS.search(route) for route in crossed.routes):
+            raise BadPacket("what crossed as a request is none")
         if len(self._by_id) >= MOST_DEPARTURES:
             self._fail(crossed, Answer(503, "Service Unavailable", "too many requests are under way", 5))
             return
@@ -142,7 +149,7 @@ class Far:
     def resolved(self, key: int, targets: Sequence[Target] | None, now: float) -> None:
         """What a Lookup found; None or nothing where it failed."""
         departure = self._by_lookup.pop(key, None)
-        if departure is None:
+        if departure is None or departure.is_over:
             return
         if not targets:
             self._finish(departure, Answer(502, "Bad Gateway", f"no address for {departure.hop.uri!r}"), now)
@@ -240,6 +247,9 @@ class Far:
         if departure.request.method == "ACK":
             self._send_ack(departure, data, flow, target.server_name)
             return
+        if departure.request.method == "INVITE" and not _is_readable(data):
+            self._finish(departure, Answer(513, "Message Too Large"), now)
+            return
         half.index.branches[departure.branch] = half.number
         self._by_branch[departure.branch] = departure
         departure.machine = ClientTransaction(departure.request.method == "INVITE", data, flow.reliable, now)
@@ -262,6 +272,7 @@ class Far:
         if departure is None or departure.machine is None:
             self._half.counters.bump("sip.dropped.stray_response")
             return
+        check_lists_untrusted(response)
         if response.cseq[1] == "CANCEL":
             departure.machine.receive_cancel_response(response.status, now)
         elif response.cseq[1] == departure.request.method:
@@ -288,8 +299,19 @@ class Far:
             departure.tick(now)
             self._drain(departure, now)
 
+    def close(self, now: float) -> None:
+        """The session is over: what still rings is cancelled, everything is forgotten."""
+        for departure in list(self._by_branch.values()):
+            if departure.machine is not None and departure.machine.invite:
+                departure.machine.cancel(now)
+                self._drain(departure, now)
+            self._forget(departure)
+        self._by_lookup.clear()
+        self._by_id.clear()
+        self._invites.clear()
+
     def _drain(self, departure: _Departure, now: float, server_name: str = "") -> None:
-        half, machine = self._half, departure.machine
+        half, machine, to = self._half, departure.machine, departure.flow
         if machine is None:
             return
         for event in machine.events():
@@ -307,9 +329,9 @@ class Far:
                 self._unreachable(departure, now)
             elif isinstance(event, Terminated) and departure.machine is machine:
                 self._forget(departure)
-        if departure.flow is not None:
+        if to is not None:
             for data in machine.outgoing():
-                half.emissions.append(Emission(data, departure.flow, server_name))
+                half.emissions.append(Emission(data, to, server_name))
         half.schedule(departure)
 
     def _timed_out(self, departure: _Departure, now: float) -> None:
@@ -323,7 +345,7 @@ class Far:
     def _unreachable(self, departure: _Departure, now: float) -> None:
         """Where a stream connection that a party once made is gone, its address may still do (RFC 3261 section 18.2.2)."""
         hop = departure.hop
-        if hop.flow is not None:
+        if hop.flow is not None and departure.cancelled is None:
             departure.hop = NextHop(hop.request_uri, hop.uri)
             self._find_targets(departure, now)
             return
@@ -455,7 +477,17 @@ class Far:
         if self._invites.get(key) is departure:
             del self._invites[key]
         departure.machine = None
+        departure.is_over = True
 
     def _forget_branch(self, departure: _Departure) -> None:
         self._by_branch.pop(departure.branch, None)
         self._half.index.branches.pop(departure.branch, None)
+
+
+def _is_readable(data: bytes) -> bool:
+    """Whether what grew on its way out still keeps our own limits: its CANCEL and ACK are made from it."""
+    try:
+        parse_untrusted(data)
+    except BadPacket:
+        return False
+    return True

@@ -44,6 +44,7 @@ __all__ = [
     "Half",
     "Lookup",
     "RelayEvent",
+    "check_lists_untrusted",
     "contact_uri",
     "is_natted",
     "sip_uri",
@@ -61,6 +62,7 @@ SUBSCRIPTION_S = 3600.0
 # Answers to BYE after which the party will send another BYE rather than give up.
 BYE_GOES_ON = frozenset({401, 407, 491, 494})
 
+_LISTS = ("contact", "record-route", "route", "refer-to", "referred-by", "supported")
 
 _Key = TypeVar("_Key")
 
@@ -217,7 +219,8 @@ class Half:
         return int.from_bytes(self.entropy(8)) >> 1 | 1
 
     def binding_key(self, message: Message, flow: Flow) -> bytes:
-        """The name of the user agent that sent ``message``: who it says it is, and the address it comes from."""
+        """The name of the user agent that sent ``message``: who it says it is, where it comes from, and what it calls
+        itself there, for one user may have two phones behind one NAT."""
         header = message.header("from" if message.is_request else "to")
         who = b""
         if header is not None:
@@ -226,8 +229,9 @@ class Half:
                 who = address.uri.text.split(b";")[0] if isinstance(address.uri, SipUri) else address.uri_text
             except BadPacket:
                 who = header.value
-        digest = hashlib.blake2b(who + b"\0" + flow.remote.host.encode(), digest_size=BINDING_BYTES)
-        return digest.digest()
+        contact = contact_uri(message)
+        parts = who, flow.remote.host.encode(), contact.hostport if contact is not None else b""
+        return hashlib.blake2b(b"\0".join(parts), digest_size=BINDING_BYTES).digest()
 
     # Media
 
@@ -256,6 +260,8 @@ class Half:
 
     def answer_call(self, call: Call, fork: bytes, now: float) -> None:
         """A 2xx to the INVITE passed: that dialog is confirmed, the other forks' media go."""
+        if call.ended:
+            return
         call.dialog(fork).confirmed = True
         call.expires_at = None
         if call.media is not None:
@@ -296,8 +302,10 @@ class Half:
         _drop_all(self.index.transactions, self.number)
         _drop_all(self.index.branches, self.number)
         _drop_all(self.index.dialogs, self.number)
-        for registered in self.index.registrars.values():
+        for host, registered in list(self.index.registrars.items()):
             registered.pop(self.number, None)
+            if not registered:
+                del self.index.registrars[host]
 
 
 def _drop_all(table: dict[_Key, int], number: int) -> None:
@@ -312,6 +320,13 @@ def _body(message: Message) -> SipBody:
 
 def _carriage(message: Message) -> Carriage:
     return carriage_of(message.method, message.status, message.header("rseq") is not None)
+
+
+def check_lists_untrusted(message: Message) -> None:
+    """Read once the lists that relaying a message reads, so that it is refused before anything was done for it. Raises
+    BadPacket when a quote or an angle bracket in one of them is not closed."""
+    for name in _LISTS:
+        message.values(name)
 
 
 def contact_uri(message: Message) -> SipUri | None:

@@ -21,6 +21,7 @@ from tunnel.sip.half import (
     Emission,
     Half,
     Timed,
+    check_lists_untrusted,
     contact_uri,
     is_natted,
     uri_of_value,
@@ -47,6 +48,10 @@ RETRY_AFTER_S = 5
 _DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 _TARGET_REFRESH = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER"})
 
+# Call-ID, From tag and number of an INVITE, To tag of who answers it. Two branches of one forked INVITE, for two phones
+# behind the same agent, differ in the last only.
+_ForkKey = tuple[bytes, bytes, int, bytes]
+
 
 @dataclass(slots=True, eq=False)
 class _Arrival:
@@ -61,6 +66,7 @@ class _Arrival:
     crossed: RequestCrossed | None = None
     held_until: float | None = None
     acked: set[bytes] = field(default_factory=set)
+    forks: set[_ForkKey] = field(default_factory=set)
 
     def deadline(self) -> float | None:
         own = self.machine.deadline()
@@ -77,7 +83,7 @@ class Near:
         self._half = half
         self._by_key: dict[ServerKey, _Arrival] = {}
         self._by_id: dict[int, _Arrival] = {}
-        self._invites: dict[tuple[bytes, bytes, int], _Arrival] = {}  # Call-ID, From tag, CSeq: for ACK to 2xx
+        self._answering: dict[_ForkKey, _Arrival] = {}  # each fork of an INVITE: for ACK to 2xx, and for PRACK
         self._held: list[_Arrival] = []
 
     def __len__(self) -> int:
@@ -112,7 +118,6 @@ class Near:
         try:
             if message.method == "INVITE":
                 self._respond(arrival, build_response(message, 100, "Trying"), 100, b"", now)
-                self._invites[message.call_id, message.from_tag, message.cseq[0]] = arrival
             arrival.call = self._call_of(message, flow, now)
             channels = half.hear(arrival.call, message, flow, now)
         except CannotRelay as error:
@@ -144,6 +149,10 @@ class Near:
 
     def _refusal(self, message: Message, now: float) -> Answer | None:
         """Why a new request goes no further, by what every proxy checks (RFC 3261 section 16.3)."""
+        try:
+            check_lists_untrusted(message)
+        except BadPacket as error:
+            return Answer(400, "Bad Request", error.reason)
         if message.max_forwards == 0:
             return Answer(483, "Too Many Hops")
         if message.all("proxy-require"):
@@ -240,12 +249,13 @@ class Near:
     def _ack(self, message: Message, flow: Flow, now: float) -> None:
         """An ACK of a failure ends here; one of a 2xx goes on to the callee, once (RFC 3261 sections 17.1.1.3, 13.2.2.4)."""
         half = self._half
+        check_lists_untrusted(message)
         failed = self._by_key.get(server_key(message))
         if failed is not None and failed.machine.last_status >= 300:
             failed.machine.receive_ack(now)
             self._drain(failed, now)
             return
-        arrival = self._invites.get((message.call_id, message.from_tag, message.cseq[0]))
+        arrival = self._answering.get((message.call_id, message.from_tag, message.cseq[0], message.to_tag))
         if arrival is not None:
             arrival.machine.acknowledged(message.to_tag)
             half.schedule(arrival)
@@ -277,9 +287,9 @@ class Near:
         """The reliable provisional response that this PRACK names need not be repeated any more (RFC 3262 section 3)."""
         rack = message.header("rack")
         fields = rack.value.split() if rack is not None else []
-        if len(fields) != 3 or not (fields[0].isdigit() and fields[1].isdigit()):
+        if len(fields) != 3 or not all(field.isdigit() and len(field) <= 10 for field in fields[:2]):
             return
-        invite = self._invites.get((message.call_id, message.from_tag, int(fields[1])))
+        invite = self._answering.get((message.call_id, message.from_tag, int(fields[1]), message.to_tag))
         if invite is not None:
             invite.machine.pracked(message.to_tag, int(fields[0]))
             self._half.schedule(invite)
@@ -313,7 +323,13 @@ class Near:
             half.counters.bump("sip.dropped.late_response")
             return
         response = parse_untrusted(crossed.raw)
+        check_lists_untrusted(response)
         call, request = arrival.call, arrival.request
+        if response.is_request or response.cseq != request.cseq:
+            raise BadPacket("what crossed as a response is none to its request")
+        if arrival.machine.last_status >= 200 and not (request.method == "INVITE" and 200 <= response.status < 300):
+            half.counters.bump("sip.dropped.late_response")
+            return
         if call is not None:
             call.dialog(response.to_tag if request.from_tag == call.caller_tag else request.from_tag)
             half.calls.index(call)
@@ -323,6 +339,10 @@ class Near:
             half.counters.bump("sip.answers_without_media")
             self._answer(arrival, Answer(500, "Server Internal Error", str(error)), now)
             return
+        if request.method == "INVITE":
+            fork = request.call_id, request.from_tag, request.cseq[0], response.to_tag
+            arrival.forks.add(fork)
+            self._answering[fork] = arrival
         flow = arrival.flow
         raw = half.rewriter.response(
             response,
@@ -337,14 +357,17 @@ class Near:
         )
         self._follow(arrival, response, now)
         rseq = response.header("rseq")
-        reliable = int(rseq.value) if rseq is not None and rseq.value.isdigit() and response.status < 200 else 0
+        reliable = (_number(rseq.value) or 0) if rseq is not None and response.status < 200 else 0
         self._respond(arrival, raw, response.status, response.to_tag, now, reliable)
 
     def wall_failed(self, failed: Failed, now: float) -> None:
         """The far end could not send the request on: it says what we answer."""
         arrival = self._by_id.get(failed.transaction)
-        if arrival is None:
+        if arrival is None or arrival.machine.last_status >= 200:
             return
+        call, request = arrival.call, arrival.request
+        if request.to_tag and request.method in ("INVITE", "UPDATE") and call is not None and call.media is not None:
+            call.media.roll_back(call.fork_of(request), Side.HEARD, now)
         if failed.status == 408 and arrival.request.method != "INVITE":
             self._follow_bye(arrival, 408, now)
             self._forget(arrival)  # its sender's own timer has fired: a 408 would only come late (RFC 4320 section 4.2)
@@ -442,6 +465,8 @@ class Near:
         for arrival in list(self._by_id.values()):
             if arrival.machine.last_status < 200:
                 self._no_link(arrival, now)
+            self._forget(arrival)
+        self._held.clear()
 
     def _drain(self, arrival: _Arrival, now: float) -> None:
         half = self._half
@@ -455,13 +480,13 @@ class Near:
         half.schedule(arrival)
 
     def _forget(self, arrival: _Arrival) -> None:
-        half, request = self._half, arrival.request
+        half = self._half
         self._by_key.pop(arrival.key, None)
         self._by_id.pop(arrival.id, None)
         half.index.transactions.pop(arrival.key, None)
-        key = request.call_id, request.from_tag, request.cseq[0]
-        if self._invites.get(key) is arrival:
-            del self._invites[key]
+        for fork in arrival.forks:
+            if self._answering.get(fork) is arrival:
+                del self._answering[fork]
 
 
 def _note_party(party: Party, message: Message, flow: Flow) -> None:
@@ -477,9 +502,9 @@ def _granted_expires_s(request: Message, response: Message) -> int:
     """How long the registrar keeps the sender's Contacts: the largest value of its answer (RFC 3261 section 10.2.1.1)."""
     wanted = {uri.text for value in request.values("contact") if (uri := uri_of_value(value.text)) is not None}
     header = response.header("expires")
-    default = int(header.value) if header is not None and header.value.isdigit() else 3600
-    asked = request.header("expires")
-    if asked is not None and asked.value == b"0":
+    answered = None if header is None else _number(header.value)
+    default = 3600 if answered is None else answered
+    if _asks_to_be_removed(request):
         return 0
     granted = []
     for value in response.values("contact"):
@@ -487,7 +512,24 @@ def _granted_expires_s(request: Message, response: Message) -> int:
             expires = NameAddr.parse_untrusted(value.text).param("expires")
         except BadPacket:
             continue
-        granted.append(int(expires) if expires is not None and expires.isdigit() else default)
+        seconds = None if expires is None else _number(expires)
+        granted.append(default if seconds is None else seconds)
     if not wanted or not granted:
         return default if wanted else 0
     return min(max(granted), 86_400)
+
+
+def _number(text: bytes) -> int | None:
+    """A delta-seconds or sequence number (RFC 3261 section 25.1), None where it is none or out of all reason."""
+    return int(text) if text.isdigit() and len(text) <= 10 else None
+
+
+def _asks_to_be_removed(register: Message) -> bool:
+    """Whether every Contact of this REGISTER is to go (RFC 3261 section 10.2.2): its own ``expires`` wins over the header."""
+    header = register.header("expires")
+    default = header.value if header is not None else b""
+    try:
+        asked = [NameAddr.parse_untrusted(value.text).param("expires") for value in register.values("contact")]
+    except BadPacket:
+        return False
+    return bool(asked) and all((default if each is None else each) == b"0" for each in asked)

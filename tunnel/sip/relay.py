@@ -122,6 +122,7 @@ class HalfProxy:
     def close(self, now: float) -> None:
         """The session is over for good: every call goes, with its ports."""
         self._near.close(now)
+        self._far.close(now)
         for call in self.half.calls:
             self.half.close_call(call, now)
         self.half.forget_everything()

@@ -6,7 +6,7 @@ one reliable payload of the session, packed as a msgpack array with the record's
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgpack
 import msgspec
@@ -23,6 +23,9 @@ __all__ = [
     "decode_untrusted",
     "encode",
 ]
+
+# What stands in one line of a message.
+_Text: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 
 
 class RequestCrossed(msgspec.Struct, frozen=True, array_like=True, tag="request"):
@@ -69,9 +72,9 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
     """The far end could not send ``transaction`` on: the answer that its sender is to get from us."""
 
     transaction: int
-    status: int
-    reason: str
-    warning: str
+    status: Annotated[int, msgspec.Meta(ge=300, le=699)]
+    reason: _Text
+    warning: _Text
     retry_after_s: int = 0
 
 

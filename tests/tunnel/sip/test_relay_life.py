@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.calls import PhoneCall, collect, new_world
+from support.pair import World
+
+CALLS = 3
+STATUSES = [100, 180, 183, 200, 200, 404, 486, 503]
+
+steps = st.one_of(
+    st.tuples(st.just("invite"), st.integers(0, CALLS - 1)),
+    st.tuples(st.just("invite"), st.integers(0, CALLS - 1)),
+    st.tuples(st.just("answer"), st.integers(0, CALLS - 1), st.sampled_from(STATUSES), st.booleans(), st.booleans()),
+    st.tuples(st.just("answer"), st.integers(0, CALLS - 1), st.just(200), st.just(True), st.just(False)),
+    st.tuples(st.just("ack"), st.integers(0, CALLS - 1)),
+    st.tuples(st.just("cancel"), st.integers(0, CALLS - 1)),
+    st.tuples(st.just("again"), st.integers(0, CALLS - 1), st.booleans()),
+    st.tuples(st.just("answer again"), st.integers(0, CALLS - 1), st.booleans(), st.sampled_from([200, 488, 491])),
+    st.tuples(st.just("bye"), st.integers(0, CALLS - 1), st.booleans()),
+    st.tuples(
+        st.just("other"),
+        st.integers(0, CALLS - 1),
+        st.booleans(),
+        st.sampled_from(["BYE", "CANCEL"]),
+        st.sampled_from([200, 401, 481]),
+    ),
+    st.tuples(st.just("repeat"), st.integers(0, CALLS - 1), st.integers(0, 30)),
+    st.tuples(st.just("lose"), st.integers(0, CALLS - 1)),
+    st.tuples(st.just("wait"), st.sampled_from([0.1, 0.6, 2.5, 10.0, 40.0, 200.0])),
+    st.tuples(st.just("link"), st.booleans()),
+)
+
+
+def set_link(world: World, is_up: bool) -> None:
+    world.is_cut = not is_up
+    for side in (world.lan_side, world.public_side):
+        if is_up:
+            side.proxy.link_came_up()
+        else:
+            side.proxy.link_went_down(world.now)
+    world.settle()
+
+
+def play(world: World, calls: list[PhoneCall], step: tuple[object, ...]) -> None:
+    match step:
+        case ("wait", float(seconds)):
+            world.wait(seconds)
+        case ("link", bool(is_up)):
+            set_link(world, is_up)
+        case ("invite", int(n)):
+            calls[n].invite()
+        case ("cancel", int(n)):
+            calls[n].cancel()
+        case ("ack", int(n)):
+            calls[n].ack()
+        case ("answer", int(n), int(status), bool(with_sdp), bool(forked)):
+            calls[n].answer(False, "INVITE", status, "fork" if forked else "to", with_sdp)
+        case ("again", int(n), bool(is_caller)):
+            calls[n].within("INVITE", is_caller, with_sdp=True)
+        case ("answer again", int(n), bool(is_caller), int(status)):
+            calls[n].answer(is_caller, "INVITE", status, "to", True)
+        case ("bye", int(n), bool(is_caller)):
+            calls[n].within("BYE", is_caller)
+        case ("other", int(n), bool(is_caller), str(method), int(status)):
+            calls[n].answer(is_caller, method, status)
+        case ("repeat", int(n), int(number)):
+            calls[n].repeat(number)
+        case ("lose", int(n)):
+            world.take_lan()
+            world.take_public()
+            calls[n].got[True].clear()
+    collect(world, calls)
+
+
+def assert_nothing_left(world: World) -> None:
+    for side in (world.lan_side, world.public_side):
+        assert not side.plane.held
+        assert not side.plane.ties
+        assert side.channels.in_use == 0
+        assert side.proxy.transactions == 0
+        assert len(side.half.calls) == 0
+        assert not side.index.transactions
+        assert not side.index.branches
+        assert not side.index.dialogs
+
+
+def begin() -> tuple[World, list[PhoneCall]]:
+    world = new_world()
+    return world, [PhoneCall(world, outbound=n % 2 == 0) for n in range(CALLS)]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(steps, max_size=25))
+def test_whatever_happens_in_calls_nothing_of_them_is_left_when_everybody_hung_up(
+    life: list[tuple[object, ...]],
+) -> None:
+    world, calls = begin()
+    for step in life:
+        play(world, calls, step)
+    set_link(world, True)
+    for _ in range(3):  # whoever believes to be in a call hangs up, and every BYE is answered
+        for call in calls:
+            for is_caller in (False, True):
+                call.within("BYE", is_caller)
+                collect(world, calls)
+                call.answer(not is_caller, "BYE", 200)
+                collect(world, calls)
+        world.wait(40)
+        collect(world, calls)
+    world.wait(400)
+    assert_nothing_left(world)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(steps, max_size=25))
+def test_when_the_session_is_over_every_call_and_port_of_it_is_free_at_once(life: list[tuple[object, ...]]) -> None:
+    world, calls = begin()
+    for step in life:
+        play(world, calls, step)
+    for side in (world.lan_side, world.public_side):
+        side.proxy.close(world.now)
+    assert_nothing_left(world)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(steps, max_size=25))
+def test_every_call_that_was_opened_is_closed_once_and_both_ends_agree(life: list[tuple[object, ...]]) -> None:
+    world, calls = begin()
+    for step in life:
+        play(world, calls, step)
+    for side in (world.lan_side, world.public_side):
+        side.proxy.close(world.now)
+    world.settle()
+    for side in (world.lan_side, world.public_side):
+        names = [(type(event).__name__, event.call) for event in side.events]
+        opened = [call for name, call in names if name == "CallOpened"]
+        closed = [call for name, call in names if name == "CallClosed"]
+        answered = [call for name, call in names if name == "CallAnswered"]
+        assert sorted(opened) == sorted(closed)
+        assert len(set(answered)) == len(answered)
+
+
+def test_a_call_from_inside_that_is_answered_and_hung_up_leaves_nothing() -> None:
+    world, calls = begin()
+    call = calls[0]
+    call.invite()
+    collect(world, calls)
+    assert call.answer(False, "INVITE", 200, "to", True)
+    collect(world, calls)
+    assert call.ack()
+    collect(world, calls)
+    assert [m.method for m in call.got[False]] == ["INVITE", "ACK"]
+    assert call.within("BYE", False)
+    collect(world, calls)
+    assert call.answer(True, "BYE", 200)
+    collect(world, calls)
+    assert call.got[False][-1].status == 200
+    world.wait(100)
+    assert_nothing_left(world)
