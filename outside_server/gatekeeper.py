@@ -22,6 +22,7 @@ from tunnel.sip.uri import SipUri
 __all__ = ["Door", "Gatekeeper", "TenantDoors"]
 
 OFFLINE = Answer(480, "Temporarily Unavailable", "the agent is offline", retry_after_s=10)
+SEVERAL_TENANTS = Answer(404, "Not Found", "several tenants have this trunk: it must dial a registered contact")
 
 
 class Door(Protocol):
@@ -61,13 +62,18 @@ class Gatekeeper:
         self._index = index
         self._hint = hint
         self._doors: dict[int, Door] = {}
+        self._absent: dict[int, tuple[int, ContactMasks]] = {}  # tenant and masks of agents whose session has expired
         self.tenants = TenantDoors()
 
     def open(self, door: Door) -> None:
         self._doors[door.number] = door
+        self._absent.pop(door.number, None)
 
     def close(self, number: int) -> None:
-        self._doors.pop(number, None)
+        """The session of that agent is over: who has one of its masks is still told so, and does not wait in silence."""
+        door = self._doors.pop(number, None)
+        if door is not None:
+            self._absent[number] = door.tenant, door.masks
 
     def admit(self, request: Message, flow: Flow, now: float) -> tuple[Door | None, Admit | Answer | Drop]:
         """The agent that ``request`` is for and why; or the answer, or silence. Raises BadPacket."""
@@ -106,24 +112,32 @@ class Gatekeeper:
         for door in self._doors.values():
             if door.tenant == tenant and door.masks.is_live(uri, now):
                 return (door, Admit(Purpose.MASK)) if door.is_up else (None, OFFLINE)
+        for owner, masks in self._absent.values():
+            if owner == tenant and masks.is_live(uri, now):
+                return None, OFFLINE
         return None
 
     def _of_tenants(self, tenants: Iterable[int], purpose: Purpose) -> tuple[Door | None, Admit | Answer | Drop]:
-        """The agent of the one tenant that this is for; an agent with a PBX before one without."""
+        """An agent of the one tenant that this is for."""
         wanted = set(tenants)
         if len(wanted) > 1:
-            return None, Answer(404, "Not Found", "several tenants have this trunk: it must dial a registered contact")
-        doors = sorted(
-            (door for door in self._doors.values() if door.tenant in wanted),
-            key=lambda door: (not door.is_up, not door.has_pbx, door.number),
-        )
-        if not doors or not doors[0].is_up:
-            return None, OFFLINE
-        return doors[0], Admit(purpose)
+            return None, SEVERAL_TENANTS
+        return _best((door for door in self._doors.values() if door.tenant in wanted), purpose)
 
     def _of_registrar(self, host: str, now: float) -> tuple[Door | None, Admit | Answer | Drop]:
-        """A registrar that dropped our mask: it may call the one tenant that is registered there."""
+        """A registrar that dropped our mask: it may call the agents of the one tenant through which it was registered."""
         live = [n for n, until in self._index.registrars.get(host, {}).items() if until > now and n in self._doors]
         if not live:
             return None, Drop("sip.dropped.unknown_source")
-        return self._of_tenants({self._doors[number].tenant for number in live}, Purpose.REGISTERED)
+        doors = [self._doors[number] for number in live]
+        if len({door.tenant for door in doors}) > 1:
+            return None, SEVERAL_TENANTS
+        return _best(doors, Purpose.REGISTERED)
+
+
+def _best(doors: Iterable[Door], purpose: Purpose) -> tuple[Door | None, Admit | Answer | Drop]:
+    """Of a tenant's agents one that is up, one with a PBX before one without."""
+    ordered = sorted(doors, key=lambda door: (not door.is_up, not door.has_pbx, door.number))
+    if not ordered or not ordered[0].is_up:
+        return None, OFFLINE
+    return ordered[0], Admit(purpose)

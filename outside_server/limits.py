@@ -29,8 +29,8 @@ class CallLimits:
         if not self.calls_per_second:
             return None
         capacity = max(1.0, self.calls_per_second)
-        since_s = capacity if self._filled_at is None else now - self._filled_at
-        self._tokens = min(capacity, self._tokens + since_s * self.calls_per_second)
+        gained = capacity if self._filled_at is None else (now - self._filled_at) * self.calls_per_second
+        self._tokens = min(capacity, self._tokens + gained)
         self._filled_at = now
         if self._tokens < 1.0:
             return Answer(503, "Service Unavailable", "too many new calls a second", 1)

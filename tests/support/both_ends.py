@@ -54,7 +54,7 @@ def server_toml(
     directory: Path, *, listen: str = "127.0.0.1:0", sip: str = '["udp:0"]', public: str = "", rest: str = ""
 ) -> Path:
     """A server.toml in ``directory``; ``public`` and ``rest`` are further lines of the file."""
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     path = directory / "server.toml"
     path.write_text(
         f'data_dir = "data"\n[tunnel]\nlisten = "{listen}"\n[public]\naddress = "127.0.0.1"\nsip = {sip}\n'
@@ -65,7 +65,7 @@ def server_toml(
 
 def agent_toml(directory: Path, *, server: Address, sip: str = '["udp:0"]', lan: str = "", rest: str = "") -> Path:
     """An agent.toml in ``directory``."""
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     path = directory / "agent.toml"
     path.write_text(
         f'data_dir = "data"\n[tunnel]\nserver = "{server}"\n[lan]\naddress = "127.0.0.1"\nsip = {sip}\n'

@@ -15,7 +15,6 @@ from tunnel.sip.response import build_response
 __all__ = ["DOMAIN", "INSIDE", "OUTSIDE", "PBX", "PhoneCall", "collect", "new_world", "post", "sdp"]
 
 INSIDE, PBX, OUTSIDE, DOMAIN = "10.1.0.50", "10.1.0.60", "203.0.113.40", "example.com"
-_numbers = itertools.count(1)
 
 
 def new_world() -> World:
@@ -45,15 +44,16 @@ def post(world: World, host: str, data: bytes) -> None:
 
 @dataclass
 class PhoneCall:
-    """One call. ``outbound``: from inside. ``got`` has what reached the caller (True) and the callee (False)."""
+    """One call. ``outbound``: from inside; ``number`` makes its names. ``got`` has what reached the caller (True) and the callee (False)."""
 
     world: World
     outbound: bool
+    number: int = 1
     got: dict[bool, list[Message]] = field(default_factory=lambda: {True: [], False: []})
     sent: list[tuple[str, bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.number = next(_numbers)
+        self._branches = itertools.count()
         self.caller = INSIDE if self.outbound else OUTSIDE
         self.callee = OUTSIDE if self.outbound else PBX
         self.call_id = b"call-%d" % self.number
@@ -155,7 +155,7 @@ class PhoneCall:
         body = sdp(host, 4002) if with_sdp else b""
         lines: list[str | bytes] = [
             f"{method} {target.decode()} SIP/2.0",
-            f"Via: SIP/2.0/UDP {host}:5060;branch=z9hG4bKd{next(_numbers)}",
+            f"Via: SIP/2.0/UDP {host}:5060;branch=z9hG4bKd{self.number}x{next(self._branches)}",
             *(b"Route: " + route for route in routes),
             "Max-Forwards: 70",
             b"From: " + own,

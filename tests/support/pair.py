@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import itertools
 from collections.abc import Callable
@@ -95,7 +96,7 @@ class Side:
             bindings=self.bindings,
             rewriter=Rewriter(masks, outside=outside, hide_full=hide_full),
             new_media=lambda call: CallMedia(call, self.plane, self.channels, rules, self.counters),
-            entropy=lambda n: next(counter).to_bytes(8, "big").rjust(n, b"\x5a" if outside else b"\xa5")[-n:],
+            entropy=lambda n: hashlib.blake2b(b"%d" % next(counter), digest_size=n, key=at.host.encode()).digest(),
             counters=self.counters,
             hide_full=hide_full,
         )

@@ -191,6 +191,7 @@ async def test_revocation_cuts_a_call(tmp_path: Path) -> None:
         print(f"revocation cut the live session after {cut_s:.2f} s")
         assert cut_s < 2.0
         assert len(found.said("tunnel.cut")) == 1
+        await until(lambda: bool(found.said("tunnel.refused")))
         assert "this agent was revoked" in found.said("tunnel.refused")[0]
         await until(lambda: found.server.figures().ports[0] == 1, 8)  # what is left is the witness's
         acme = next(calls for calls in found.server.figures().calls if calls.tenant == "acme")

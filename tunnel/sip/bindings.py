@@ -13,8 +13,11 @@ from tunnel.sip.flow import Flow
 
 __all__ = ["Binding", "Bindings"]
 
-# Our number: one site's phones, each with a few Contacts; the least recently seen goes first. About 1 KiB each.
+# Our numbers. One site's phones, each with a few Contacts, about 1 KiB each; the least recently seen goes first, and
+# strangers who merely passed by never push out who is registered.
 MOST_BINDINGS = 20_000
+# Some user agents show another Contact in each call; within a dialog nobody looks here for them.
+MOST_CONTACTS = 32
 
 
 @dataclass(slots=True)
@@ -25,53 +28,59 @@ class Binding:
     flow: Flow
     natted: bool
     expires_at: float
-    registered: bool = False
+    registered_until: float = 0.0
     contacts: dict[bytes, bytes] = field(default_factory=dict)
 
 
 class Bindings:
-    """The bindings of one session on one end, bounded, the oldest dropped first."""
+    """The bindings of one session on one end: at most ``most`` of registered user agents, and as many of others."""
 
     def __init__(self, most: int = MOST_BINDINGS) -> None:
         self._most = most
-        self._by_key: OrderedDict[bytes, Binding] = OrderedDict()
-        self._by_digest: OrderedDict[bytes, bytes] = OrderedDict()
+        self._registered: OrderedDict[bytes, Binding] = OrderedDict()
+        self._passing: OrderedDict[bytes, Binding] = OrderedDict()
+        self._by_digest: dict[bytes, bytes] = {}
 
     def __len__(self) -> int:
-        return len(self._by_key)
+        return len(self._registered) + len(self._passing)
 
-    def note(self, key: bytes, flow: Flow, natted: bool, expires_at: float) -> Binding:
-        """A message came from this user agent: its flow is where it is reached from now on."""
-        binding = self._by_key.get(key)
+    def note(self, key: bytes, flow: Flow, natted: bool, expires_at: float, *, registered: bool = False) -> None:
+        """A message came from this user agent: its flow is where it is reached from now on. ``registered``: a registrar
+        keeps it until ``expires_at``."""
+        binding = self._registered.pop(key, None) or self._passing.pop(key, None)
         if binding is None:
-            binding = self._by_key[key] = Binding(key, flow, natted, expires_at)
-            while len(self._by_key) > self._most:
-                self._by_key.popitem(last=False)
+            binding = Binding(key, flow, natted, expires_at)
         else:
-            self._by_key.move_to_end(key)
             binding.flow = flow
             binding.natted = natted
             binding.expires_at = max(binding.expires_at, expires_at)
-        return binding
+        if registered:
+            binding.registered_until = expires_at
+        kept = self._registered if binding.registered_until else self._passing
+        kept[key] = binding
+        while len(kept) > self._most:
+            self.forget(next(iter(kept)))
 
     def get(self, key: bytes, now: float) -> Binding | None:
         """The binding ``key`` while it lasts."""
-        binding = self._by_key.get(key)
+        binding = self._registered.get(key) or self._passing.get(key)
         if binding is not None and binding.expires_at <= now:
-            del self._by_key[key]
+            self.forget(key)
             return None
         return binding
 
     def remember(self, key: bytes, digest: bytes, contact: bytes) -> None:
         """Keep the exact bytes of a Contact of the binding ``key`` under their digest."""
-        binding = self._by_key.get(key)
+        binding = self._registered.get(key) or self._passing.get(key)
         if binding is None:
             return
+        binding.contacts.pop(digest, None)
         binding.contacts[digest] = contact
         self._by_digest[digest] = key
-        self._by_digest.move_to_end(digest)
-        while len(self._by_digest) > self._most:
-            self._by_digest.popitem(last=False)
+        while len(binding.contacts) > MOST_CONTACTS:
+            oldest = next(iter(binding.contacts))
+            del binding.contacts[oldest]
+            self._by_digest.pop(oldest, None)
 
     def by_digest(self, digest: bytes, now: float) -> tuple[bytes, bytes] | None:
         """The binding's key and the exact Contact bytes that ``digest`` was made of."""
@@ -80,17 +89,21 @@ class Bindings:
         return (binding.key, contact) if binding and contact is not None else None
 
     def forget(self, key: bytes) -> None:
-        self._by_key.pop(key, None)
+        binding = self._registered.pop(key, None) or self._passing.pop(key, None)
+        for digest in binding.contacts if binding is not None else ():
+            self._by_digest.pop(digest, None)
 
     def keepalive_flows(self, now: float) -> list[Flow]:
-        """The UDP flows through foreign NATs that lead to registered user agents: these need keep-alives (RFC 5626)."""
-        return [
-            binding.flow
-            for binding in self._by_key.values()
-            if binding.natted and binding.registered and binding.expires_at > now and binding.flow.transport == "udp"
-        ]
+        """The UDP flows through foreign NATs that lead to registered user agents: these need keep-alives (RFC 5626).
+
+        Whose registration has run out is registered no longer.
+        """
+        for binding in [each for each in self._registered.values() if each.registered_until <= now]:
+            binding.registered_until = 0.0
+            self._passing[binding.key] = self._registered.pop(binding.key)
+        return [b.flow for b in self._registered.values() if b.natted and b.flow.transport == "udp"]
 
     @property
     def registered(self) -> int:
         """How many registered user agents there are."""
-        return sum(binding.registered for binding in self._by_key.values())
+        return len(self._registered)

@@ -102,13 +102,21 @@ class CallTable:
     def add(self, call: Call) -> None:
         self._by_handle[call.handle] = call
 
-    def index(self, call: Call) -> None:
-        """Make the dialogs that ``call`` has by now findable, unless it was removed already."""
+    def index(self, call: Call) -> list[Call]:
+        """Make the dialogs that ``call`` has by now findable, unless it was removed already.
+
+        Returns the calls that had one of these dialogs: an INVITE that came again long after its transaction.
+        """
+        displaced: list[Call] = []
         if self._by_handle.get(call.handle) is not call:
-            return
+            return displaced
         for key in call.dialog_keys():
+            before = self._by_dialog.get(key)
+            if before is not None and before is not call:
+                displaced.append(before)
             self._by_dialog[key] = call
             self._index[key] = self._number
+        return displaced
 
     def find(self, request: Message) -> Call | None:
         """The call in whose dialog the party on this face sent ``request``."""

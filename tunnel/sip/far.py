@@ -26,6 +26,7 @@ from tunnel.sip.half import (
     Half,
     Lookup,
     Timed,
+    cannot_relay,
     check_lists_untrusted,
     contact_uri,
     is_natted,
@@ -119,13 +120,8 @@ class Far:
             return
         try:
             body = half.speak(call, request, crossed.channels, now)
-        except CannotRelay as error:
-            refused = Answer(error.status, "Not Acceptable Here", error.warning)
-            self._give_up(crossed, request, call, refused, now)
-            return
-        except LedgerFull:
-            refused = Answer(503, "Service Unavailable", "no media port is free", 2)
-            self._give_up(crossed, request, call, refused, now)
+        except (CannotRelay, LedgerFull) as error:
+            self._give_up(crossed, request, call, cannot_relay(error), now)
             return
         departure = _Departure(crossed, request, call, hop, routes, body)
         if crossed.transaction:
@@ -370,7 +366,7 @@ class Far:
         channels: tuple[int, ...] = ()
         if call is not None:
             try:
-                self._note_callee(departure, call, response, flow)
+                self._note_callee(departure, call, response, flow, now)
                 channels = half.hear(call, response, flow, now)
             except (CannotRelay, LedgerFull, BadPacket):
                 half.counters.bump("sip.answers_without_media")
@@ -386,26 +382,28 @@ class Far:
             ResponseCrossed(departure.crossed.transaction, response.raw, str(flow), channels, natted, binding)
         )
 
-    def _note_callee(self, departure: _Departure, call: Call, response: Message, flow: Flow) -> None:
+    def _note_callee(self, departure: _Departure, call: Call, response: Message, flow: Flow, now: float) -> None:
         """Where the answerer of this dialog is reached from now on (RFC 3261 section 12.1.2)."""
         half = self._half
         fork = call.fork_of(response)
         if not fork:
             return
         party = call.dialog(fork).party
-        half.calls.index(call)
+        half.index_call(call, now)
         uri = contact_uri(response)
         if uri is None or response.status >= 300 or response.status == 100:
             return
         party.target = uri.text
         if not departure.request.to_tag:
             party.route_set = tuple(reversed(self._foreign_record_routes(response)))
-        sent_to_flow = departure.hop.flow
         party.natted = self._is_natted(departure, response, flow)
-        party.flow = flow if flow.reliable else sent_to_flow
+        party.flow = flow if flow.reliable or party.natted else None
 
     def _is_natted(self, departure: _Departure, response: Message, flow: Flow) -> bool:
-        """Whether the callee sits behind a NAT of its own; behind a proxy its Contact may be whatever that proxy knows."""
+        """Whether the callee sits behind a NAT of its own; behind a proxy its Contact may be whatever that proxy knows, and
+        the Contacts of a registrar or a redirection are not the sender's."""
+        if departure.request.method == "REGISTER" or response.status >= 300:
+            return False
         if departure.hop.flow is not None:
             return not flow.reliable
         return not self._foreign_record_routes(response) and is_natted(response, flow)

@@ -19,13 +19,14 @@ from tunnel.errors import BadPacket
 from tunnel.media.body import SipBody
 from tunnel.media.exchange import Carriage, carriage_of
 from tunnel.media.offer_answer import CallMedia
+from tunnel.media.plane import CannotRelay, LedgerFull
 from tunnel.sip.bindings import Bindings
 from tunnel.sip.contacts import BINDING_BYTES, ContactMasks, is_unreachable
 from tunnel.sip.dialog import Call, CallTable
 from tunnel.sip.flow import Flow
 from tunnel.sip.message import Message
 from tunnel.sip.name_addr import NameAddr
-from tunnel.sip.policy import FacePolicy
+from tunnel.sip.policy import Answer, FacePolicy
 from tunnel.sip.rewrite import Rewriter
 from tunnel.sip.transaction_key import ServerKey
 from tunnel.sip.uri import SipUri
@@ -44,6 +45,7 @@ __all__ = [
     "Half",
     "Lookup",
     "RelayEvent",
+    "cannot_relay",
     "check_lists_untrusted",
     "contact_uri",
     "is_natted",
@@ -61,6 +63,11 @@ SUBSCRIPTION_S = 3600.0
 
 # Answers to BYE after which the party will send another BYE rather than give up.
 BYE_GOES_ON = frozenset({401, 407, 491, 494})
+
+# Where offers and answers travel (RFC 6337 section 2.2); what else bears SDP only talks of media.
+_MEDIA_METHODS = frozenset({"INVITE", "ACK", "PRACK", "UPDATE"})
+# How RFC 3261 section 21 names the statuses that CannotRelay has.
+_CANNOT_RELAY = {400: "Bad Request", 415: "Unsupported Media Type", 488: "Not Acceptable Here", 493: "Undecipherable"}
 
 _LISTS = ("contact", "record-route", "route", "refer-to", "referred-by", "supported")
 
@@ -237,14 +244,14 @@ class Half:
 
     def hear(self, call: Call | None, message: Message, flow: Flow, now: float) -> tuple[int, ...]:
         """SDP of this face's party arrived in ``message``: the channel of each m-line. Raises CannotRelay, LedgerFull."""
-        if call is None or call.media is None or not message.body:
+        if call is None or call.media is None or not _bears_media(message):
             return ()
         return call.media.hear(call.fork_of(message), _body(message), flow.remote.host, now, _carriage(message))
 
     def speak(self, call: Call | None, message: Message, channels: tuple[int, ...], now: float) -> bytes | None:
         """SDP of the other side is about to leave in ``message``: the body with this face's leases in it, None where
         nothing changes. Raises CannotRelay, LedgerFull."""
-        if call is None or call.media is None or not message.body:
+        if call is None or call.media is None or not _bears_media(message):
             return None
         return call.media.speak(call.fork_of(message), _body(message), channels, now, _carriage(message))
 
@@ -257,6 +264,11 @@ class Half:
             return
         self.counters.bump("sip.calls_opened")
         self.events.append(CallOpened(call.handle, call.call_id, outbound))
+
+    def index_call(self, call: Call, now: float) -> None:
+        """Its parties' requests find the call from now on, and no other one with the same tags."""
+        for displaced in self.calls.index(call):
+            self.end_call(displaced, now, linger_s=AFTER_FAILURE_S)
 
     def answer_call(self, call: Call, fork: bytes, now: float) -> None:
         """A 2xx to the INVITE passed: that dialog is confirmed, the other forks' media go."""
@@ -311,6 +323,17 @@ class Half:
 def _drop_all(table: dict[_Key, int], number: int) -> None:
     for key in [key for key, owner in table.items() if owner == number]:
         del table[key]
+
+
+def _bears_media(message: Message) -> bool:
+    return bool(message.body) and message.cseq[1] in _MEDIA_METHODS
+
+
+def cannot_relay(error: CannotRelay | LedgerFull) -> Answer:
+    """The answer to a request whose media this end cannot relay."""
+    if isinstance(error, LedgerFull):
+        return Answer(503, "Service Unavailable", "no media port is free", 2)
+    return Answer(error.status, _CANNOT_RELAY.get(error.status, "Not Acceptable Here"), error.warning)
 
 
 def _body(message: Message) -> SipBody:

@@ -21,6 +21,7 @@ from tunnel.sip.half import (
     Emission,
     Half,
     Timed,
+    cannot_relay,
     check_lists_untrusted,
     contact_uri,
     is_natted,
@@ -120,11 +121,8 @@ class Near:
                 self._respond(arrival, build_response(message, 100, "Trying"), 100, b"", now)
             arrival.call = self._call_of(message, flow, now)
             channels = half.hear(arrival.call, message, flow, now)
-        except CannotRelay as error:
-            self._answer(arrival, Answer(error.status, "Not Acceptable Here", error.warning), now)
-            return
-        except LedgerFull:
-            self._answer(arrival, Answer(503, "Service Unavailable", "no media port is free", 2), now)
+        except (CannotRelay, LedgerFull) as error:
+            self._answer(arrival, cannot_relay(error), now)
             return
         if message.method == "PRACK":
             self._pracked(message, now)
@@ -332,7 +330,7 @@ class Near:
             return
         if call is not None:
             call.dialog(response.to_tag if request.from_tag == call.caller_tag else request.from_tag)
-            half.calls.index(call)
+            half.index_call(call, now)
         try:
             body = half.speak(call, response, crossed.channels, now)
         except (CannotRelay, LedgerFull) as error:
@@ -370,6 +368,7 @@ class Near:
             call.media.roll_back(call.fork_of(request), Side.HEARD, now)
         if failed.status == 408 and arrival.request.method != "INVITE":
             self._follow_bye(arrival, 408, now)
+            self._drop_unborn(arrival, 408, now)
             self._forget(arrival)  # its sender's own timer has fired: a 408 would only come late (RFC 4320 section 4.2)
         else:
             self._answer(arrival, Answer(failed.status, failed.reason, failed.warning, failed.retry_after_s), now)
@@ -403,7 +402,7 @@ class Near:
             self._follow_bye(arrival, response.status, now)
         elif method == "UPDATE" and response.status >= 300 and call.media is not None:
             call.media.roll_back(call.fork_of(response), Side.HEARD, now)
-        elif method == "SUBSCRIBE" and not arrival.request.to_tag and response.status >= 300:
+        elif method in _DIALOG_FORMING and not arrival.request.to_tag and response.status >= 300:
             half.end_call(call, now, linger_s=0.0, status=response.status)
 
     def _follow_bye(self, arrival: _Arrival, status: int, now: float) -> None:
@@ -419,8 +418,12 @@ class Near:
             half.bindings.forget(key)
             return
         natted = is_natted(arrival.request, arrival.flow)
-        binding = half.bindings.note(key, arrival.flow, natted, now + granted_s + 32)
-        binding.registered = True
+        half.bindings.note(key, arrival.flow, natted, now + granted_s + 32, registered=True)
+
+    def _drop_unborn(self, arrival: _Arrival, status: int, now: float) -> None:
+        """What was to begin with this request does not."""
+        if arrival.call is not None and arrival.request.method in _DIALOG_FORMING and not arrival.request.to_tag:
+            self._half.end_call(arrival.call, now, linger_s=AFTER_FAILURE_S, status=status)
 
     # Answers
 
@@ -439,8 +442,7 @@ class Near:
         raw = build_response(arrival.request, answer.status, answer.reason, tag, extra)
         if answer.status >= 300:
             half.counters.bump(f"sip.answered.{answer.status}")
-        if arrival.call is not None and arrival.request.method == "INVITE" and not arrival.request.to_tag:
-            half.end_call(arrival.call, now, linger_s=AFTER_FAILURE_S, status=answer.status)
+        self._drop_unborn(arrival, answer.status, now)
         self._follow_bye(arrival, answer.status, now)
         self._respond(arrival, raw, answer.status, tag, now)
 

@@ -158,9 +158,10 @@ class Rewriter:
             opened = self._masks.open_own(uri, now)
             if opened is not None:
                 return opened.uri + (b"?" + uri.headers if uri.headers else b"")
-            if uri.has_param("gr") or (uri.has_param(MASK_PARAM) and self._masks.is_live(uri, now)):
-                return None
             hidden = is_unreachable(uri.host)
+            gruu = uri.has_param("gr") and not (hidden and self._outside)
+            if gruu or (uri.has_param(MASK_PARAM) and self._masks.is_live(uri, now)):
+                return None
             contact = names[0] == "contact"
             if everything or (self._outside and (hidden or (contact and not redirect))):
                 return self._masks.mask(uri, binding, at, transport, now)

@@ -9,6 +9,8 @@ CALLS = 3
 STATUSES = [100, 180, 183, 200, 200, 404, 486, 503]
 
 steps = st.one_of(
+    st.tuples(st.just("talk"), st.integers(0, CALLS - 1)),
+    st.tuples(st.just("talk"), st.integers(0, CALLS - 1)),
     st.tuples(st.just("invite"), st.integers(0, CALLS - 1)),
     st.tuples(st.just("invite"), st.integers(0, CALLS - 1)),
     st.tuples(st.just("answer"), st.integers(0, CALLS - 1), st.sampled_from(STATUSES), st.booleans(), st.booleans()),
@@ -50,6 +52,9 @@ def play(world: World, calls: list[PhoneCall], step: tuple[object, ...]) -> None
             set_link(world, is_up)
         case ("invite", int(n)):
             calls[n].invite()
+        case ("talk", int(n)):
+            for part in (("invite", n), ("answer", n, 200, True, False), ("ack", n)):
+                play(world, calls, part)
         case ("cancel", int(n)):
             calls[n].cancel()
         case ("ack", int(n)):
@@ -87,7 +92,7 @@ def assert_nothing_left(world: World) -> None:
 
 def begin() -> tuple[World, list[PhoneCall]]:
     world = new_world()
-    return world, [PhoneCall(world, outbound=n % 2 == 0) for n in range(CALLS)]
+    return world, [PhoneCall(world, n % 2 == 0, n) for n in range(CALLS)]
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
