@@ -1,4 +1,4 @@
-"""The server's own certificate authority and the keys of its masks; all of it lives in ``data_dir``.
+"""[io] The server's own certificate authority and the keys of its masks; all of it lives in ``data_dir``.
 
 | file | holds |
 | --- | --- |

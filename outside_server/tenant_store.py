@@ -1,4 +1,4 @@
-"""The tenants in SQLite: one file in ``data_dir`` that the server and the ``tenant`` commands open at the same time.
+"""[io] The tenants in SQLite: one file in ``data_dir`` that the server and the ``tenant`` commands open at the same time.
 
 Write-ahead logging lets them read while one writes; the running server looks at `SqliteTenants.change_mark` every
 second. Each method is one transaction.

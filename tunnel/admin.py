@@ -88,7 +88,8 @@ async def serve_admin(
     config = hypercorn.config.Config()
     config.accesslog = None
     config.errorlog = None
-    config.read_timeout = PATIENCE_S
+    config.read_timeout = config.keep_alive_timeout = PATIENCE_S
+    config.include_server_header = False
     context = WorkerContext(None)
     app = wrap_app(cast(ASGIFramework, admin_app(end)), config.wsgi_max_body_size, "asgi")
     streams: set[_Patient] = set()

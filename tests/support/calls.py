@@ -120,7 +120,7 @@ class PhoneCall:
             return True
         return self.within("ACK", True, number=1)
 
-    def dialog(self, is_caller: bool) -> tuple[bytes, list[bytes], bytes, bytes] | None:
+    def dialog(self, is_caller: bool, fork: str = "to") -> tuple[bytes, list[bytes], bytes, bytes] | None:
         """Target, route set, From line and To line of a request of this party within the dialog; None without one."""
         if is_caller:
             found = [m for m in self.got[True] if not m.is_request and m.cseq == (1, "INVITE") and m.to_tag]
@@ -128,6 +128,7 @@ class PhoneCall:
             routes = [v.text for v in reversed(found[-1].values("record-route"))] if found else []
         else:
             answers = [data for host, data in self.sent if host == self.callee and data.startswith(b"SIP/2.0 2")]
+            answers = [data for data in answers if f";tag={fork}\r\n".encode() in data]
             found = [m for m in self.got[False] if m.is_request and m.method == "INVITE" and not m.to_tag]
             if not answers:
                 return None
@@ -140,11 +141,13 @@ class PhoneCall:
         assert other is not None
         if is_caller:
             return uri.text, routes, own.value, other.value
-        return uri.text, routes, other.value + b";tag=to", own.value
+        return uri.text, routes, other.value + b";tag=" + fork.encode(), own.value
 
-    def within(self, method: str, is_caller: bool, number: int | None = None, with_sdp: bool = False) -> bool:
+    def within(
+        self, method: str, is_caller: bool, number: int | None = None, with_sdp: bool = False, fork: str = "to"
+    ) -> bool:
         """A request within the dialog; False where this party knows of none."""
-        dialog = self.dialog(is_caller)
+        dialog = self.dialog(is_caller, fork)
         if dialog is None:
             return False
         target, routes, own, other = dialog

@@ -1,13 +1,12 @@
 """What user agents, trunks and PBXs send in ladders, and a World that watches what shows outside.
 
-    world = HidingWorld(pbx="sip:10.1.0.5")
-    world.public(TRUNK, request("INVITE", "sip:+4930@203.0.113.10", TRUNK, body=offer("203.0.113.20", 4000)))
+world = HidingWorld(pbx="sip:10.1.0.5")
+world.public(TRUNK, request("INVITE", "sip:+4930@203.0.113.10", TRUNK, body=offer("203.0.113.20", 4000)))
 """
 
 from __future__ import annotations
 
 from support.pair import World
-
 from tunnel.sip.message import Message
 from tunnel.sip.name_addr import NameAddr
 
@@ -54,9 +53,7 @@ def request(
 
 def offer(host: str, port: int) -> bytes:
     """An SDP with one audio stream to ``host:port``; it serves as an answer just as well."""
-    return (
-        f"v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n"
-    ).encode()
+    return (f"v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n").encode()
 
 
 def uri_in(value: bytes) -> bytes:

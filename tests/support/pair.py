@@ -1,8 +1,8 @@
 """Both half proxies joined by a wall in memory, on a virtual clock: what a phone sends in, and what comes out where.
 
-    world = World()
-    world.lan("10.1.0.50:5060", REGISTER)      # a datagram arrives on the LAN face
-    sent = world.take_public()                 # what the server sent: [(to, Message)]
+world = World()
+world.lan("10.1.0.50:5060", REGISTER)      # a datagram arrives on the LAN face
+sent = world.take_public()                 # what the server sent: [(to, Message)]
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tunnel.sip.relay import HalfProxy
 from tunnel.sip.rewrite import Rewriter
 from tunnel.sip.wall import WallMessage, decode_untrusted, encode
 
-__all__ = ["AGENT", "SERVER", "World"]
+__all__ = ["AGENT", "SERVER", "TENANT", "World"]
 
 AGENT = Address("10.1.0.2", 5060)
 SERVER = Address("203.0.113.10", 5060)

@@ -111,6 +111,12 @@ class ScriptedPhone:
         assert [message.method if message.is_request else message.status for message in came] == list(what)
         return came[-1]
 
+    def reflect(self) -> None:
+        """What was sent to this address comes back in from it: a face that talks to itself."""
+        while came := self.take():
+            for message in came:
+                self.send(message.raw)
+
     def expect_nothing(self) -> None:
         assert self.take() == []
 
@@ -333,7 +339,7 @@ class ScriptedCall:
         data = build_response(request, status, reason or "Whatever", self.tag, lines, body)
         if not request.to_tag and self.phone.record_route and 100 < status < 300:
             head, _, tail = data.partition(b"\r\n")
-            above = b"".join(b"Record-Route: " + value + b"\r\n" for value in self.phone.record_route)
+            above = b"".join(b"Record-Route: " + value + b"\r\n" for value in reversed(self.phone.record_route))
             data = head + b"\r\n" + above + tail
         self.phone.send(data)
         return data

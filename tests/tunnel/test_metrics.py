@@ -15,18 +15,19 @@ def text_of(events: dict[str, int]) -> str:
 
 
 def scraped(events: dict[str, int] | None = None) -> dict[tuple[str, ...], float]:
-    """Each sample by its name and the values of its labels."""
+    """Each sample by its name and the values of its labels, by the order of their names."""
     families = text_string_to_metric_families(text_of(events or {}))
-    return {(sample.name, *sample.labels.values()): sample.value for family in families for sample in family.samples}
+    samples = [sample for family in families for sample in family.samples]
+    return {(sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value for sample in samples}
 
 
 def test_calls_by_tenant_and_direction() -> None:
     samples = scraped()
-    assert samples["wallpass_calls_active", "acme", "outbound"] == 2
-    assert samples["wallpass_calls_active", "acme", "inbound"] == 0
-    assert samples["wallpass_calls_total", "acme", "outbound"] == 40
-    assert samples["wallpass_calls_total", "acme", "inbound"] == 2
-    assert samples["wallpass_calls_total", "globex", "inbound"] == 0
+    assert samples["wallpass_calls_active", "outbound", "acme"] == 2
+    assert samples["wallpass_calls_active", "inbound", "acme"] == 0
+    assert samples["wallpass_calls_total", "outbound", "acme"] == 40
+    assert samples["wallpass_calls_total", "inbound", "acme"] == 2
+    assert samples["wallpass_calls_total", "inbound", "globex"] == 0
 
 
 def test_the_labels_have_names() -> None:
@@ -40,11 +41,11 @@ def test_calls_of_several_agents_add_up() -> None:
 
 def test_the_tunnel() -> None:
     samples = scraped()
-    assert samples["wallpass_tunnel_up", "acme", "pbx-host"] == 1
-    assert samples["wallpass_tunnel_up", "globex", "gate"] == 0
-    assert samples["wallpass_tunnel_rtt_seconds", "acme", "pbx-host"] == 0.012
-    assert ("wallpass_tunnel_rtt_seconds", "globex", "gate") not in samples
-    assert samples["wallpass_registrations", "acme", "pbx-host"] == 3
+    assert samples["wallpass_tunnel_up", "pbx-host", "acme"] == 1
+    assert samples["wallpass_tunnel_up", "gate", "globex"] == 0
+    assert samples["wallpass_tunnel_rtt_seconds", "pbx-host", "acme"] == 0.012
+    assert ("wallpass_tunnel_rtt_seconds", "gate", "globex") not in samples
+    assert samples["wallpass_registrations", "pbx-host", "acme"] == 3
 
 
 def test_an_end_nobody_connected_to_yet_shows_its_metrics_all_the_same() -> None:

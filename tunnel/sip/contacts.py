@@ -58,7 +58,7 @@ class ContactMasks:
             raise LocalMisuse("there is no key to mask with before the first session")
         owner = self._agent | (0 if self._outside else _OUTSIDE_BIT)
         step = int((now + self._epoch_s) // _EXPIRY_STEP_S) + 2
-        token = self._key.seal_contact(owner, step * _EXPIRY_STEP_S, binding + uri.text)
+        token = self._key.seal_contact(owner, step * _EXPIRY_STEP_S, binding + _target(uri))
         shown = uri.with_hostport(str(at).encode("ascii"))
         for name, value in uri.params:
             if value is not None and _ADDRESS_INSIDE.search(value):
@@ -98,9 +98,10 @@ class ContactMasks:
         """Whether ``uri`` bears a mask of this agent, whichever side it stands for, that has not expired."""
         return self._opened(uri, now) is not None
 
-    def remember(self, binding: bytes, uri: bytes) -> None:
+    def remember(self, binding: bytes, uri: SipUri) -> None:
         """A Contact of this side passed: keep it for a mask too small to hold it."""
-        self._bindings.remember(binding, uri_digest(binding + uri), uri)
+        target = _target(uri)
+        self._bindings.remember(binding, uri_digest(binding + target), target)
 
     def _opened(self, uri: SipUri, now: float) -> ContactMask | None:
         token = uri.param(MASK_PARAM)
@@ -108,6 +109,11 @@ class ContactMasks:
         if not isinstance(mask, ContactMask) or mask.expiry <= now + self._epoch_s:
             return None
         return mask if mask.agent & ~_OUTSIDE_BIT == self._agent else None
+
+
+def _target(uri: SipUri) -> bytes:
+    """The URI without its headers, which stay visible behind the mask and have no place in a Request-URI."""
+    return uri.text[: uri.params_span[1]]
 
 
 def is_unreachable(host: str) -> bool:

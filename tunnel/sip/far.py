@@ -52,6 +52,7 @@ __all__ = ["Far"]
 
 # Our number: requests of one session that may be under way on this face at once.
 MOST_DEPARTURES = 20_000
+_REASON = re.compile(rb"(?i)reason[ \t]*+:(?:[^\x00-\x08\x0a-\x1f]|\r\n[ \t])*+")
 _CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f]")
 
 
@@ -135,11 +136,11 @@ class Far:
         departure = self._by_id.get(crossed.transaction)
         if departure is None or departure.cancelled is not None or departure.request.method != "INVITE":
             return
-        departure.cancelled = crossed.reasons
+        departure.cancelled = tuple(line for line in crossed.reasons if _REASON.fullmatch(line))
         if departure.machine is None:
             self._finish(departure, Answer(487, "Request Terminated"), now)
             return
-        departure.machine.cancel(now, crossed.reasons)
+        departure.machine.cancel(now, departure.cancelled)
         self._drain(departure, now)
 
     def resolved(self, key: int, targets: Sequence[Target] | None, now: float) -> None:
@@ -271,7 +272,7 @@ class Far:
         check_lists_untrusted(response)
         if response.cseq[1] == "CANCEL":
             departure.machine.receive_cancel_response(response.status, now)
-        elif response.cseq[1] == departure.request.method:
+        elif response.cseq == departure.request.cseq:
             departure.flow = departure.flow and Flow(
                 departure.flow.transport, departure.flow.local, departure.flow.remote, flow.connection
             )
@@ -377,7 +378,7 @@ class Far:
         for value in response.values("contact"):
             uri = uri_of_value(value.text)
             if uri is not None:
-                half.masks.remember(binding, uri.text)
+                half.masks.remember(binding, uri)
         half.crossings.append(
             ResponseCrossed(departure.crossed.transaction, response.raw, str(flow), channels, natted, binding)
         )

@@ -192,7 +192,7 @@ class Near:
         for value in message.values("contact"):
             uri = uri_of_value(value.text)
             if uri is not None:
-                half.masks.remember(binding, uri.text)
+                half.masks.remember(binding, uri)
         return RequestCrossed(
             transaction=arrival.id,
             call=arrival.call.handle if arrival.call else 0,

@@ -112,9 +112,16 @@ def test_a_contact_too_long_for_a_mask_is_found_while_it_is_remembered() -> None
     assert pair.opened_inside(shown) is None
     flow = Flow("udp", AGENT, Address("10.1.0.50", 5060))
     pair.inside_bindings.note(BINDING, flow, False, 3600.0)
-    pair.inside.remember(BINDING, uri)
+    pair.inside.remember(BINDING, SipUri.parse_untrusted(uri))
     assert pair.opened_inside(shown) == Opened(uri, BINDING)
     assert pair.opened_inside(shown, 3601.0) is None
+
+
+def test_headers_of_a_uri_stay_visible_and_never_come_back_as_part_of_the_target() -> None:
+    pair = Pair()
+    shown = pair.shown_outside(b"sip:carol@10.1.0.51;x?Replaces=c%40y%3Bto-tag%3D1")
+    assert shown.endswith(b"?Replaces=c%40y%3Bto-tag%3D1")
+    assert pair.opened_inside(shown) == Opened(b"sip:carol@10.1.0.51;x", BINDING)
 
 
 def test_nothing_is_masked_before_the_first_session() -> None:
@@ -134,7 +141,7 @@ def test_every_contact_comes_back_to_the_byte(user: bytes | None, params: list[b
     pair = Pair()
     flow = Flow("udp", AGENT, Address("10.1.0.50", 5060))
     pair.inside_bindings.note(BINDING, flow, False, 3600.0)
-    pair.inside.remember(BINDING, uri)
+    pair.inside.remember(BINDING, SipUri.parse_untrusted(uri))
     shown = pair.shown_outside(uri)
     assert b"10.1.0.50" not in shown
     assert pair.opened_inside(shown) == Opened(uri, BINDING)

@@ -66,7 +66,8 @@ def test_a_name_must_be_looked_up(uri: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("uri", "transport"), [(b"sip:a", "udp"), (b"sips:a", "tls"), (b"sips:a;transport=tcp", "tls"), (b"sip:a;transport=tcp", "tcp")]
+    ("uri", "transport"),
+    [(b"sip:a", "udp"), (b"sips:a", "tls"), (b"sips:a;transport=tcp", "tls"), (b"sip:a;transport=tcp", "tcp")],
 )
 def test_the_transport_a_uri_asks_for(uri: bytes, transport: str) -> None:
     assert default_transport(SipUri.parse_untrusted(uri)) == transport

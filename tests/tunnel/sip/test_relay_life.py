@@ -106,8 +106,8 @@ def test_whatever_happens_in_calls_nothing_of_them_is_left_when_everybody_hung_u
     set_link(world, True)
     for _ in range(3):  # whoever believes to be in a call hangs up, and every BYE is answered
         for call in calls:
-            for is_caller in (False, True):
-                call.within("BYE", is_caller)
+            for is_caller, fork in ((False, "to"), (False, "fork"), (True, "")):
+                call.within("BYE", is_caller, fork=fork)
                 collect(world, calls)
                 call.answer(not is_caller, "BYE", 200)
                 collect(world, calls)

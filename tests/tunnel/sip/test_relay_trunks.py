@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from support.ends import HidingWorld, contact_of, offer, request, route_to
-from support.pair import World
+from support.pair import TENANT, World
 
+from outside_server.gatekeeper import TenantDoors
 from tunnel.sip.message import Message
 from tunnel.sip.response import build_response
 
@@ -94,7 +95,12 @@ def test_a_trunk_known_by_its_address_reaches_the_pbx() -> None:
     assert invite.header("to").value == TRUNK_CALLEE.encode()  # type: ignore[union-attr]
     assert [m.status for _, m in world.take_public()] == [100]
     ok = build_response(
-        invite, 200, "OK", b"p9", [b"Contact: <sip:100@10.1.0.5:5060>", b"Content-Type: application/sdp"], offer("10.1.0.5", 10000)
+        invite,
+        200,
+        "OK",
+        b"p9",
+        [b"Contact: <sip:100@10.1.0.5:5060>", b"Content-Type: application/sdp"],
+        offer("10.1.0.5", 10000),
     )
     world.lan(PBX, ok)
     to, answer = final(world.take_public())
@@ -165,7 +171,7 @@ def test_the_pbx_calls_out_by_addressing_the_agent() -> None:
     to, invite = only(world.take_public(), "INVITE")
     assert (to, invite.request_uri) == (TRUNK, b"sip:+4989@203.0.113.20")
     assert contact_of(invite).startswith(b"sip:100@203.0.113.10:5060;")
-    assert [v.text for v in invite.values("via")][0].startswith(b"SIP/2.0/UDP 203.0.113.10:5060")
+    assert next(v.text for v in invite.values("via")).startswith(b"SIP/2.0/UDP 203.0.113.10:5060")
     assert len(invite.values("via")) == 1
 
 
@@ -237,7 +243,12 @@ def test_a_pbx_that_is_a_proxy_stays_on_the_path_to_its_phone() -> None:
     ours = invite.values("record-route")[0].text
     # The proxy put itself above us; its 200 carries the phone's Contact.
     raw = build_response(
-        invite, 200, "OK", b"ph", [b"Contact: <sip:100@10.1.0.50:5060>", b"Content-Type: application/sdp"], offer("10.1.0.50", 6000)
+        invite,
+        200,
+        "OK",
+        b"ph",
+        [b"Contact: <sip:100@10.1.0.50:5060>", b"Content-Type: application/sdp"],
+        offer("10.1.0.50", 6000),
     ).replace(b"Record-Route: " + ours, b"Record-Route: <sip:10.1.0.5;lr>\r\nRecord-Route: " + ours)
     world.lan(PBX, raw)
     _, ok = final(world.take_public())
@@ -303,6 +314,18 @@ def test_with_hide_basic_the_vias_and_routes_of_the_other_side_stay_below_ours()
     _, ok = final(world.take_lan())
     assert [v.text for v in ok.values("record-route")] == [b"<sip:10.1.0.2:5060;lr>", b"<sip:10.1.0.5;lr>"]
     assert len(ok.values("via")) == 2
+
+
+def test_a_trunk_of_several_tenants_must_dial_a_registered_contact() -> None:
+    world = world_with_trunk()
+    contact = register_pbx(world)
+    world.take_public()
+    world.public_side.gatekeeper.tenants = TenantDoors(trunks={"203.0.113.20": (TENANT, TENANT + 1)})
+    world.public(TRUNK, trunk_invite())
+    assert world.take_lan() == []
+    assert world.public_side.counters["answered.404"] == 1
+    world.public(TRUNK, trunk_invite(contact, call="in-2"))
+    assert only(world.take_lan(), "INVITE")[0] == PBX
 
 
 def test_a_stranger_who_dials_a_number_hears_nothing() -> None:

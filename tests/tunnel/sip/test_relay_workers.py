@@ -172,7 +172,9 @@ def test_a_worker_that_deregisters_needs_no_keepalives() -> None:
     contact = f"<sip:bob@{HOME};ob;rinstance=a%20b>;expires=0"
     world.public(
         NAT,
-        request("REGISTER", "sip:acme.example", HOME, call="r", cseq=2, caller=aor + ";tag=1", callee=aor, contact=contact),
+        request(
+            "REGISTER", "sip:acme.example", HOME, call="r", cseq=2, caller=aor + ";tag=1", callee=aor, contact=contact
+        ),
     )
     [(_, sent)] = requests_in(world.take_lan())
     world.lan(PBX, build_response(sent, 200, "OK", b"p"))
@@ -207,9 +209,7 @@ def test_the_pbx_never_sees_outbound_half_done() -> None:
     aor = "<sip:bob@acme.example>"
     contact = f'<sip:bob@{HOME};ob>;reg-id=1;+sip.instance="<urn:uuid:0-1>"'
     more = ("Supported: path, outbound, gruu",)
-    data = request(
-        "REGISTER", "sip:acme.example", HOME, caller=aor + ";tag=1", callee=aor, contact=contact, more=more
-    )
+    data = request("REGISTER", "sip:acme.example", HOME, caller=aor + ";tag=1", callee=aor, contact=contact, more=more)
     world.public(NAT, data)
     [(_, sent)] = requests_in(world.take_lan())
     assert [value.text for value in sent.values("supported")] == [b"path", b"gruu"]
@@ -328,7 +328,12 @@ def lan_phone_registers(world: HidingWorld) -> bytes:
     world.names["provider.example"] = "203.0.113.30"
     aor = "<sip:eve@provider.example>"
     data = request(
-        "REGISTER", "sip:provider.example", "10.1.0.50:5060", caller=aor + ";tag=1", callee=aor, contact="<sip:eve@10.1.0.50>"
+        "REGISTER",
+        "sip:provider.example",
+        "10.1.0.50:5060",
+        caller=aor + ";tag=1",
+        callee=aor,
+        contact="<sip:eve@10.1.0.50>",
     )
     world.lan("10.1.0.50:5060", data)
     [(to, sent)] = requests_in(world.take_public())
@@ -424,7 +429,13 @@ def test_what_a_worker_proves_to_the_pbx_passes_untouched() -> None:
     aor = "<sip:bob@acme.example>"
     proof = 'Authorization: Digest  username="bob",realm="acme",nonce="n",uri="sip:acme.example",response="0"'
     data = request(
-        "REGISTER", "sip:acme.example", HOME, caller=aor + ";tag=1", callee=aor, contact=f"<sip:bob@{HOME}>", more=(proof,)
+        "REGISTER",
+        "sip:acme.example",
+        HOME,
+        caller=aor + ";tag=1",
+        callee=aor,
+        contact=f"<sip:bob@{HOME}>",
+        more=(proof,),
     )
     world.public(NAT, data)
     [(_, sent)] = requests_in(world.take_lan())
@@ -436,7 +447,9 @@ def test_what_was_never_asked_for_outside_stays_inside() -> None:
     world.names["provider.example"] = "203.0.113.30"
     aor = "<sip:eve@provider.example>"
     inside = 'Proxy-Authorization: Digest username="eve", realm="pbx", nonce="n", uri="sip:10.1.0.5", response="0"'
-    asked = 'authorization : Digest username="eve",  realm="provider", nonce="n",uri="sip:provider.example", response="1"'
+    asked = (
+        'authorization : Digest username="eve",  realm="provider", nonce="n",uri="sip:provider.example", response="1"'
+    )
 
     def register_with(cseq: int, *more: str) -> Message:
         phone = "10.1.0.50:5060"

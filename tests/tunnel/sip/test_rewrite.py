@@ -68,8 +68,10 @@ def answered(data: bytes, *, by: Rewriter | None = None, natted: bool = False, a
 
 
 def test_nothing_changes_that_need_not() -> None:
-    odd = ("X-Odd:  a,\t\"b\" ; c", "sUBJECT: 10.1.0.50 told me", "Alert-Info: <http://x/,y>;q")
-    data = request("MESSAGE", "sip:bob@acme.example;x=1", PHONE, more=odd).replace(b"Max-Forwards: 70", b"MAX-forwards :  7")
+    odd = ('X-Odd:  a,\t"b" ; c', "sUBJECT: 10.1.0.50 told me", "Alert-Info: <http://x/,y>;q")
+    data = request("MESSAGE", "sip:bob@acme.example;x=1", PHONE, more=odd).replace(
+        b"Max-Forwards: 70", b"MAX-forwards :  7"
+    )
     before = data.split(b"\r\n")
     after = sent_on(data).raw.split(b"\r\n")
     assert [line for line in after if line not in before] == [
@@ -105,7 +107,9 @@ def test_a_missing_hop_count_begins_at_70() -> None:
 
 
 def test_routes_are_those_that_are_left() -> None:
-    data = request("INVITE", "sip:b@x", PHONE, more=("Route: <sip:10.1.0.2;lr>, <sip:p.example;lr>", "route: <sip:q;lr>"))
+    data = request(
+        "INVITE", "sip:b@x", PHONE, more=("Route: <sip:10.1.0.2;lr>, <sip:p.example;lr>", "route: <sip:q;lr>")
+    )
     assert [v.text for v in sent_on(data, routes=[b"<sip:p.example;lr>"]).values("route")] == [b"<sip:p.example;lr>"]
     assert sent_on(data).values("route") == []
 
@@ -145,7 +149,10 @@ def test_towards_the_lan_only_what_cannot_be_reached_is_masked() -> None:
 
 
 def test_several_contacts_are_each_masked_and_keep_their_parameters() -> None:
-    contact = '"A, B" <sip:eve@10.1.0.50>;q=0.5;+sip.instance="<urn:uuid:1>" , <sip:eve@10.1.0.51>;reg-id=2;expires=9, <tel:+1>'
+    contact = (
+        '"A, B" <sip:eve@10.1.0.50>;q=0.5;+sip.instance="<urn:uuid:1>" , '
+        "<sip:eve@10.1.0.51>;reg-id=2;expires=9, <tel:+1>"
+    )
     sent = sent_on(request("REGISTER", "sip:x", PHONE, contact=contact, more=("Supported: outbound",)))
     first, second, third = [value.text for value in sent.values("contact")]
     assert first.startswith(b'"A, B" <sip:eve@203.0.113.10:5060;wp=')
@@ -175,6 +182,11 @@ def test_who_is_referred_to_inside_is_masked_and_comes_back_exact() -> None:
     assert refer_to.startswith(b"<sip:carol@203.0.113.10:5060;wp=")
     assert refer_to.endswith(b"?Replaces=c%40x%3Bto-tag%3D1>")
     assert b"10.1." not in sent.values("referred-by")[0].text
+    inside = rewriter(outside=False)
+    back = sent_on(
+        request("REFER", "sip:eve@x", "203.0.113.20:5060", more=(b"Refer-To: " + refer_to,)), by=inside, at=AGENT
+    )
+    assert back.values("refer-to")[0].text == target.encode()
 
 
 @pytest.mark.parametrize(
