@@ -31,7 +31,7 @@ from tunnel.sip.bindings import Bindings
 from tunnel.sip.contacts import ContactMasks
 from tunnel.sip.flow import Flow
 from tunnel.sip.half import FaceIndex, RelayEvent
-from tunnel.sip.listener import Listeners
+from tunnel.sip.listener import Listeners, StreamLimits
 from tunnel.sip.mask import MaskKey
 from tunnel.sip.message import Message
 from tunnel.sip.resolve import Resolver
@@ -45,6 +45,8 @@ log = structlog.get_logger()
 # Our numbers: how often the agent looks whether its certificate wants renewing, and keeps NATs of its phones open.
 RENEWAL_LOOK_S = 3600.0
 KEEPALIVE_S = 20.0
+# Our number: a PBX, or a switch between it and us, holds a connection for each of its phones.
+MOST_LAN_CONNECTIONS = 2048
 ONLY_SEAT = 1
 
 # What a configuration that is read again may change without a restart; ``drain_seconds`` is the launcher's.
@@ -74,7 +76,11 @@ class Agent:
         )
         lan = config.lan
         self._listeners = Listeners(
-            listen_specs(lan), deliver=face.deliver, failed=face.failed, counters=self._counters
+            listen_specs(lan),
+            deliver=face.deliver,
+            failed=face.failed,
+            counters=self._counters,
+            limits=StreamLimits(per_source=MOST_LAN_CONNECTIONS),
         )
         face.use(self._listeners)
         self._addresses = bind_listeners(self._listeners, lan, config.file)
@@ -240,9 +246,11 @@ class Agent:
         elif isinstance(event, SessionDown):
             self._connected_at = None
             self._down_reason = event.reason
-            log.warning("tunnel.down", reason=event.reason)
+            say = log.info if event.is_orderly else log.warning
+            say("tunnel.down", reason=event.reason)
         elif isinstance(event, SessionExpired):
-            log.warning("session.expired", reason=event.reason, lost_signals=event.lost_signals)
+            say = log.info if event.is_orderly else log.warning
+            say("session.expired", reason=event.reason, lost_signals=event.lost_signals)
         elif isinstance(event, RenewalReceived):
             self._keyring.renew(event.chain)
         elif isinstance(event, PeerDraining):

@@ -6,13 +6,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from outside_server.authority import Authority
 from outside_server.tenants import TenantStore
 from tunnel.address import Address
 from tunnel.errors import BadPacket, LocalMisuse, Refused
 from tunnel.link.identity import AgentIdentity, load_certificate_untrusted, load_csr_untrusted
 from tunnel.link.joining import Joined, JoinRefused, decode_request_untrusted, encode
+
+if TYPE_CHECKING:
+    from outside_server.authority import Authority
 
 __all__ = ["JoinAnswer", "answer_untrusted", "renew_untrusted"]
 

@@ -28,6 +28,7 @@ from tunnel.link.driver import Link
 from tunnel.link.events import PeerDraining, RenewRequested, SessionDown, SessionEvent, SessionExpired, SessionUp
 from tunnel.link.identity import AgentIdentity
 from tunnel.link.resume import SignalNotTaken
+from tunnel.link.states import State
 from tunnel.metrics import AgentFigures, CallFigures
 from tunnel.seat import Seat
 from tunnel.sip.bindings import Bindings
@@ -41,6 +42,8 @@ log = structlog.get_logger()
 
 # Our number: a certificate costs a signature and a write to the disk, and an agent asks for one in two months.
 RENEWAL_PAUSE_S = 60.0
+
+ATTACHING = frozenset({State.GREETING, State.RESUMING, State.UP})
 
 EXPLANATIONS = {
     "revoked": "this agent was revoked by the operator of the server; a new TOKEN makes it another agent",
@@ -146,6 +149,7 @@ class Places:
                 await place.seat.book.wait_empty()
         for place in self:
             place.seat.say_goodbye()
+            self._close(place)
 
     def _drain(self, place: Place) -> None:
         if self._drained_at is not None:
@@ -223,10 +227,12 @@ class Places:
                 self._drain(place)
         elif isinstance(event, SessionDown):
             place.connected_at = None
-            bound.warning("tunnel.down", reason=event.reason)
+            say = bound.info if event.is_orderly else bound.warning
+            say("tunnel.down", reason=event.reason)
         elif isinstance(event, SessionExpired):
-            bound.warning("session.expired", reason=event.reason, lost_signals=event.lost_signals)
-            if not place.seat.link.session.is_up:
+            say = bound.info if event.is_orderly else bound.warning
+            say("session.expired", reason=event.reason, lost_signals=event.lost_signals)
+            if place.seat.link.session.state not in ATTACHING:  # else a newer connection has just taken over
                 self._close(place)
         elif isinstance(event, PeerDraining):
             bound.info("agent.draining", seconds=event.retry_after_s)

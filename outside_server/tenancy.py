@@ -37,7 +37,7 @@ class Tenancy:
         self.snapshot: Snapshot = store.snapshot()
         self._limits: dict[int, CallLimits] = {}
         self._trunks: dict[str, tuple[str, ...]] = {}  # trunk URI -> IP addresses
-        self._is_news = False  # something that the face has not been told
+        self._news = trio.Event()  # something that the face has not been told
         self._stale = trio.Event()  # trunks may be others than those that were resolved
         self._note_limits()
 
@@ -81,10 +81,11 @@ class Tenancy:
             changed()
             task_status.started()
             while True:
-                await trio.sleep(LOOK_S)
+                with trio.move_on_after(LOOK_S):
+                    await self._news.wait()
                 self._look()
-                if self._is_news:
-                    self._is_news = False
+                if self._news.is_set():
+                    self._news = trio.Event()
                     changed()
                     self._stale.set()
 
@@ -110,7 +111,7 @@ class Tenancy:
             log.error("tenants.unreadable", reason=str(error))
             return False
         self._mark = mark
-        self._is_news = True
+        self._news.set()
         self._note_limits()
         return True
 

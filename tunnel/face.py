@@ -47,6 +47,7 @@ class Face:
         self._known = known
         self._counters = counters
         self._entropy = entropy
+        self._welcome: set[int] = set()  # stream connections that have brought something that was let in
 
     def use(self, listeners: Listeners) -> None:
         """The listeners that answers leave by; they deliver to this face."""
@@ -68,10 +69,13 @@ class Face:
             self._counters.bump("sip.dropped.malformed")
             if self._known(flow):
                 self._refuse(data, flow, error)
+            else:
+                self._turn_away(flow)
 
     def failed(self, transport: str, remote: Address, connection: int, reason: str) -> None:
         """A stream connection could not be made or is gone: whoever used it must know."""
         self._counters.bump("sip.connections_failed")
+        self._welcome.discard(connection)
         for number in set(self._index.branches.values()):
             seat = self._seat(number)
             if seat is not None:
@@ -84,7 +88,11 @@ class Face:
         seat, verdict = self._gate(message, flow, now)
         if isinstance(verdict, Drop):
             self._counters.bump(verdict.counter)
-        elif isinstance(verdict, Answer):
+            self._turn_away(flow)
+            return
+        if flow.connection:
+            self._welcome.add(flow.connection)
+        if isinstance(verdict, Answer):
             self._answer(message, flow, verdict)
         elif seat is not None:
             seat.proxy.request(message, flow, verdict, now)
@@ -96,8 +104,15 @@ class Face:
         if seat is None:
             self._counters.bump("sip.dropped.stray_response")
             return
+        if flow.connection:
+            self._welcome.add(flow.connection)
         seat.proxy.response(message, flow, trio.current_time())
         seat.settle()
+
+    def _turn_away(self, flow: Flow) -> None:
+        """A stranger's connection is closed (SIP-RULES K); one that carries calls stays, whatever else comes by it."""
+        if self._listeners is not None and flow.connection not in self._welcome:
+            self._listeners.hang_up(flow)
 
     def _answer(self, message: Message, flow: Flow, answer: Answer) -> None:
         """A response without a transaction: the sender repeats its request if this is lost."""

@@ -23,6 +23,7 @@ from tunnel.link.session import Session
 from tunnel.media.pump import Pump
 from tunnel.sip.half import CallAnswered, CallClosed, Lookup, RelayEvent
 from tunnel.sip.listener import Listeners
+from tunnel.sip.next_hop import Target
 from tunnel.sip.policy import FacePolicy
 from tunnel.sip.relay import HalfProxy
 from tunnel.sip.resolve import ResolveFailed, Resolver
@@ -197,13 +198,14 @@ class Seat:
                 self.proxy.wall(failed, now)
 
     async def _look_up(self, lookup: Lookup, proxy: HalfProxy) -> None:
-        try:
-            targets = await self._resolver.resolve(lookup.uri)
-        except ResolveFailed:
-            self.counters.bump("sip.names_not_resolved")
-            targets = []
-        if proxy is self.proxy:
-            with contained(self.counters, "seat.lookup"):
+        targets: list[Target] = []
+        with contained(self.counters, "seat.lookup"):
+            try:
+                targets = await self._resolver.resolve(lookup.uri)
+            except ResolveFailed:
+                self.counters.bump("sip.names_not_resolved")
+        with contained(self.counters, "seat.resolved"):
+            if proxy is self.proxy:
                 proxy.resolved(lookup.key, targets, trio.current_time())
                 self.settle()
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from support.messages import compose
 from support.pair import World
-
 from tunnel.sip.half import contact_uri
 from tunnel.sip.message import Message
 from tunnel.sip.response import build_response
@@ -44,7 +43,10 @@ def post(world: World, host: str, data: bytes) -> None:
 
 @dataclass
 class PhoneCall:
-    """One call. ``outbound``: from inside; ``number`` makes its names. ``got`` has what reached the caller (True) and the callee (False)."""
+    """One call. ``outbound``: from inside; ``number`` makes its names.
+
+    ``got`` has what reached the caller (True) and the callee (False).
+    """
 
     world: World
     outbound: bool

@@ -13,12 +13,11 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from support.plane import FakePlane
-
 from inside_agent.policy import LanPolicy
 from outside_server.gatekeeper import Gatekeeper, TenantDoors
 from outside_server.limits import CallLimits
 from outside_server.policy import PublicPolicy, never_sent_to
+from support.plane import FakePlane
 from tunnel.address import Address, parse_address
 from tunnel.counters import Counters
 from tunnel.media.channels import AGENT_CHANNELS, SERVER_CHANNELS, ChannelSpace

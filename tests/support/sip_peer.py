@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,12 +14,15 @@ from tunnel.sip.message import Message, parse_untrusted
 
 __all__ = ["SipPeer", "sdp"]
 
+T1_S = 0.5  # RFC 3261 section 17.1.1.1
+
 
 def sdp(host: str, port: int) -> bytes:
     """An offer of one PCMU stream to ``host:port``."""
-    return (
-        b"v=0\r\no=- 1 1 IN IP4 %b\r\ns=-\r\nc=IN IP4 %b\r\nt=0 0\r\nm=audio %d RTP/AVP 0\r\n"
-        % (host.encode(), host.encode(), port)
+    return b"v=0\r\no=- 1 1 IN IP4 %b\r\ns=-\r\nc=IN IP4 %b\r\nt=0 0\r\nm=audio %d RTP/AVP 0\r\n" % (
+        host.encode(),
+        host.encode(),
+        port,
     )
 
 
@@ -37,8 +41,8 @@ class SipPeer:
             await socket.bind((host, 0))
             yield cls(socket)
 
-    async def ask(self, method: str, uri: str, to: Address, body: bytes = b"") -> None:
-        """Send a request."""
+    async def ask(self, method: str, uri: str, to: Address, body: bytes = b"") -> bytes:
+        """Send a request; returns it."""
         number = f"{self.address.port}-{next(self._numbers)}"
         lines = [
             f"{method} {uri} SIP/2.0",
@@ -52,7 +56,9 @@ class SipPeer:
             *(["Content-Type: application/sdp"] if body else []),
             f"Content-Length: {len(body)}",
         ]
-        await self._socket.sendto("\r\n".join([*lines, "", ""]).encode() + body, tuple(to))
+        request = "\r\n".join([*lines, "", ""]).encode() + body
+        await self._socket.sendto(request, tuple(to))
+        return request
 
     async def response(self) -> Message:
         """The next response."""
@@ -63,10 +69,19 @@ class SipPeer:
                 return message
 
     async def call(self, uri: str, to: Address, until_status: int = 200) -> Message:
-        """Send an INVITE: the first response from ``until_status`` on; it is left without an ACK."""
-        await self.ask("INVITE", uri, to, sdp(self.address.host, 40000))
-        while (response := await self.response()).status < until_status:
-            pass
+        """Send an INVITE, and again until something is said: the first response from ``until_status`` on.
+
+        It is left without an ACK, and repeated by whoever sent it; what belongs to earlier requests is passed over.
+        """
+        request = parse_untrusted(await self.ask("INVITE", uri, to, sdp(self.address.host, 40000)))
+        status = 0
+        while status < until_status:
+            with trio.move_on_after(T1_S if not status else math.inf):
+                response = await self.response()
+                if response.call_id == request.call_id:
+                    status = response.status
+                continue
+            await self._socket.sendto(request.raw, tuple(to))
         return response
 
     async def silence(self, seconds: float) -> bool:

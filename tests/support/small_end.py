@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import trio
+
 from tunnel.errors import BadConfig
 from tunnel.launcher import Handle, make_group, run_end
 

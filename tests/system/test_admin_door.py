@@ -47,7 +47,9 @@ async def test_what_a_call_looks_like(tmp_path: Path, ports: tuple[int, int]) ->
                 assert 'wallpass_calls_total{direction="outbound",tenant="acme"} 1.0' in lines
                 _, status = await get(door, "/api/status")
                 assert json.loads(status)["media_ports"]["held"] == 1
-            assert 'wallpass_calls_total{direction="inbound",tenant="quiet"} 0.0' in (await get(doors[0], "/metrics"))[1]
+            assert (
+                'wallpass_calls_total{direction="inbound",tenant="quiet"} 0.0' in (await get(doors[0], "/metrics"))[1]
+            )
             await placed.hang_up()
             await taken.ended()
         await ends.stop(agent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import signal
@@ -67,14 +68,19 @@ def cast(pair: Pair) -> Iterator[Cast]:
         yield Cast(pair.site, stack)
 
 
-def health(host: str, port: int) -> int:
+def page(host: str, port: int, path: str) -> tuple[int, str]:
+    """Status and text of a page of an end's admin address."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"http://{host}:{port}/healthz", timeout=5) as answer:
-            return int(answer.status)
+        with opener.open(f"http://{host}:{port}{path}", timeout=5) as answer:
+            return int(answer.status), answer.read().decode()
     except urllib.error.HTTPError as error:
-        error.close()
-        return error.code
+        with error:
+            return error.code, error.read().decode()
+
+
+def health(host: str, port: int) -> int:
+    return page(host, port, "/healthz")[0]
 
 
 # --- running ----------------------------------------------------------------------------------------------------------
@@ -98,10 +104,27 @@ def test_status_of_a_pair_that_works(pair: Pair) -> None:
 
 def test_a_call_shows_in_the_status_of_both_ends(pair: Pair, cast: Cast) -> None:
     call = cast.live_call()
-    assert json.loads(pair.status("agent").stdout)["calls_active"] == {"outbound": 1}
-    assert json.loads(pair.status("server").stdout)["calls_active"] == 1
+    assert pair.asked("agent")["calls_active"] == {"outbound": 1}
+    assert pair.asked("server")["calls_active"] == 1
     cast.hang_up(call)
-    eventually(lambda: json.loads(pair.status("server").stdout)["calls_active"] == 0, "no call")
+    eventually(lambda: pair.asked("server")["calls_active"] == 0, "no call")
+
+
+def test_what_an_end_shows_holds_no_secret_and_no_subscriber(pair: Pair, cast: Cast) -> None:
+    call = cast.live_call()
+    doors = {"server": 9080, "agent": 9081}
+    shown = [json.dumps(pair.asked(end)) for end in doors] + [pair.server.stderr, pair.agent.stderr]
+    shown += [
+        page(pair.site[end], port, path)[1] for end, port in doors.items() for path in ("/api/status", "/metrics")
+    ]
+    cast.hang_up(call)
+    secrets = [(pair.folder / "server-data" / "masks.key").read_bytes()]
+    spelt = [form for key in secrets for form in (key.hex(), base64.b64encode(key).decode()[:-2])]
+    for pem in pair.folder.glob("*-data/*.pem"):
+        spelt += [line for line in pem.read_text().splitlines() if len(line) >= 40]
+    assert len(spelt) > 10
+    for text in shown:
+        assert not [secret for secret in (*spelt, "PRIVATE KEY", "alice", "bob@") if secret in text]
 
 
 def test_status_of_an_agent_whose_server_is_gone(pair: Pair) -> None:
@@ -119,9 +142,8 @@ def test_an_agent_without_a_server_is_not_ready_and_can_be_stopped(pair: Pair) -
     for end in ("agent", "server"):
         pair.programs[end].send(signal.SIGTERM)
         assert pair.programs[end].exit_code() == 0
-    assert pair.status("agent").returncode == 1
     agent = pair.start("agent")
-    eventually(lambda: "tunnel" in json.loads(pair.status("agent").stdout), "the agent's status")
+    eventually(lambda: "tunnel" in pair.asked("agent"), "the agent's status")
     assert pair.status("agent").returncode == 1
     assert agent.stdout == ""
     agent.send(signal.SIGTERM)
@@ -324,10 +346,9 @@ def test_no_toml(desk: Desk) -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
-    for command in ("server", "agent", "status"):
-        done = run_wallpass(tmp_path, command, "--config", "nowhere.toml")
-        assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.startswith("wallpass: nowhere.toml: --config = 'nowhere.toml': No such file")
+    done = run_wallpass(tmp_path, "agent", "--config", "nowhere.toml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("wallpass: nowhere.toml: --config = 'nowhere.toml': No such file")
 
 
 def test_a_second_server_with_the_same_data_dir(pair: Pair, desk: Desk) -> None:

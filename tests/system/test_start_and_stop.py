@@ -38,9 +38,7 @@ def open_files() -> list[str]:
 async def run_once(directory: Path) -> None:
     """A whole life with a call in it that nobody hangs up."""
     async with open_ends(directory) as ends:
-        await ends.start_server(
-            server_toml(directory / "server", sip='["udp:0", "tcp:0", "tls:0"]', rest=ADMIN)
-        )
+        await ends.start_server(server_toml(directory / "server", sip='["udp:0", "tcp:0", "tls:0"]', rest=ADMIN))
         ends.add_tenant("acme")
         agent = await ends.start_agent(await ends.join("acme", "one", rest=ADMIN))
         async with inside_phone(agent) as alice, outside_phone() as bob:
@@ -66,12 +64,15 @@ async def test_a_server_that_cannot_start_leaves_no_file_open(tmp_path: Path, ke
             directory = tmp_path / ("server" if key == "data_dir" else "other")
             config = outside_server.load(server_toml(directory, listen=listen, rest=rest))
             before = open_files()
-            with pytest.raises(BaseException) as failure:  # noqa: PT011 - a group, or the error itself
-                await trio.lowlevel.checkpoint()
-                async with trio.open_nursery() as nursery:
-                    await nursery.start(outside_server.serve, config)
+            with pytest.raises(BaseExceptionGroup) as failure:
+                await serve_alone(config)
             assert bad_config(failure.value).key == key
             await until(lambda: len(open_files()) == len(before))
+
+
+async def serve_alone(config: outside_server.ServerConfig) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(outside_server.serve, config)
 
 
 def bad_config(error: BaseException) -> BadConfig:

@@ -123,21 +123,14 @@ async def test_silent_connections_lock_the_operator_out_only_for_a_while(
     port = sock.getsockname()[1]
     await nursery.start(serve_admin, SmallEnd(), sock)
     async with contextlib.AsyncExitStack() as silent:
-        for _ in range(3):
-            await silent.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
+        waiting = [await silent.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port)) for _ in range(3)]
         refused = await trio.open_tcp_stream("127.0.0.1", port)
         with trio.fail_after(5):
             assert await refused.receive_some() == b""
             await refused.aclose()
-            while not await answers(port):
-                await trio.sleep(0.1)
-
-
-async def answers(port: int) -> bool:
-    try:
-        return (await ask(port, "/healthz")).status == 200
-    except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError):
-        return False
+            for stream in waiting:
+                assert await stream.receive_some() == b""
+            assert (await ask(port, "/healthz")).status == 200
 
 
 async def test_an_open_connection_does_not_delay_the_shutdown() -> None:

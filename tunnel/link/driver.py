@@ -16,7 +16,7 @@ import trio
 from tunnel.carriers.base import Carrier
 from tunnel.errors import CarrierLost, Refused, WallpassError
 from tunnel.link import control
-from tunnel.link.events import PeerRefused, SessionEvent
+from tunnel.link.events import STOPPED, PeerRefused, SessionEvent
 from tunnel.link.frames import LINK, TLS_OVERHEAD_BYTES, Sinks, frame
 from tunnel.link.secure import SecureChannel
 from tunnel.link.session import Session
@@ -293,6 +293,6 @@ class Link:
         connection.carrier.close()
         if self._connection is connection:
             self._connection = None
-            self.session.detach(trio.current_time(), str(connection.why or "stopped"))
+            self.session.detach(trio.current_time(), str(connection.why or STOPPED))
             self._deliver_events()
             self._set_alarm()

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 __all__ = [
+    "GOODBYE_HEARD",
+    "GOODBYE_SAID",
+    "STOPPED",
     "PeerDraining",
     "PeerRefused",
     "RenewRequested",
@@ -30,11 +33,20 @@ class SessionUp:
     greeting: bytes
 
 
+STOPPED, GOODBYE_SAID, GOODBYE_HEARD = "stopped", "this end said goodbye", "the other end said goodbye"
+ORDERLY = frozenset({STOPPED, GOODBYE_SAID, GOODBYE_HEARD})
+
+
 @dataclass(frozen=True, slots=True)
 class SessionDown:
     """The connection is gone; signalling is kept for the next one, media are dropped."""
 
     reason: str
+
+    @property
+    def is_orderly(self) -> bool:
+        """Somebody meant it: nothing that an operator has to look into."""
+        return self.reason in ORDERLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +55,11 @@ class SessionExpired:
 
     reason: str
     lost_signals: int
+
+    @property
+    def is_orderly(self) -> bool:
+        """Somebody meant it, and nothing was lost."""
+        return self.reason in ORDERLY and not self.lost_signals
 
 
 @dataclass(frozen=True, slots=True)

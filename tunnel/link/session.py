@@ -194,7 +194,7 @@ class Session:
 
     def bye(self, now: float) -> None:
         """This end goes away for good; the other end need not keep the session."""
-        self._end("this end said goodbye", control.Bye())
+        self._end(events.GOODBYE_SAID, control.Bye())
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -287,7 +287,7 @@ class Session:
                 self._events.append(events.PeerRefused(reason))
                 self._end(reason)
             case control.Bye():
-                self._end("the other end said goodbye")
+                self._end(events.GOODBYE_HEARD)
             case control.Ping(stamp_us, received) if self.state is State.UP:
                 self._reliable.acknowledge_untrusted(received)
                 self._inbox.lateness.observe(stamp_us // 1000 & 0xFFFFFFFF, now)

@@ -19,7 +19,6 @@ from tunnel.sip.client_transaction import ClientTransaction
 from tunnel.sip.dialog import Call
 from tunnel.sip.flow import Flow
 from tunnel.sip.half import (
-    AFTER_BYE_S,
     AFTER_FAILURE_S,
     BYE_GOES_ON,
     Emission,
@@ -434,7 +433,7 @@ class Far:
         elif request.method == "INVITE":
             half.answer_call(call, call.fork_of(response), now)
         elif request.method == "BYE":
-            half.end_call(call, now, linger_s=AFTER_BYE_S)
+            half.end_dialog(call, call.fork_of(request), now)
 
     def _follow_failure(self, request: Message, call: Call | None, status: int, now: float) -> None:
         half = self._half
@@ -445,7 +444,7 @@ class Far:
                 call.media.roll_back(call.fork_of(request), Side.SPOKEN, now)
         elif request.method == "BYE":
             if status not in BYE_GOES_ON:
-                half.end_call(call, now, linger_s=AFTER_BYE_S)
+                half.end_dialog(call, call.fork_of(request), now)
         elif not request.to_tag:
             half.end_call(call, now, linger_s=AFTER_FAILURE_S, status=status)
 

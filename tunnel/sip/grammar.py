@@ -22,6 +22,7 @@ __all__ = [
     "canonical_name_untrusted",
     "find_param",
     "host_text_untrusted",
+    "number",
     "params_untrusted",
     "port_untrusted",
     "same_host",
@@ -177,3 +178,8 @@ def same_host(one: str, other: str) -> bool:
         return ipaddress.ip_address(one) == ipaddress.ip_address(other)
     except ValueError:
         return False
+
+
+def number(text: bytes) -> int | None:
+    """A delta-seconds or sequence number (RFC 3261 section 25.1), None where it is none or out of all reason."""
+    return int(text) if text.isdigit() and len(text) <= 10 else None

@@ -282,6 +282,16 @@ class Half:
             call.answered_at = now
             self.events.append(CallAnswered(call.handle, now - call.opened_at))
 
+    def end_dialog(self, call: Call, fork: bytes, now: float) -> None:
+        """A BYE ended one dialog. The call is over with the last that was answered; while none was, its INVITE says so."""
+        if call.ended or fork not in call.dialogs:
+            return
+        call.dialogs[fork].confirmed = False
+        if call.answered_at is not None and not any(dialog.confirmed for dialog in call.dialogs.values()):
+            self.end_call(call, now, linger_s=AFTER_BYE_S)
+        elif call.media is not None:
+            call.media.drop_fork(fork, AFTER_BYE_S, now)
+
     def end_call(self, call: Call, now: float, *, linger_s: float, status: int = 0) -> None:
         """Nobody talks any more: media go now, the memory of the call stays for late messages."""
         if call.ended:
@@ -346,8 +356,7 @@ def _carriage(message: Message) -> Carriage:
 
 
 def check_lists_untrusted(message: Message) -> None:
-    """Read once the lists that relaying a message reads, so that it is refused before anything was done for it. Raises
-    BadPacket when a quote or an angle bracket in one of them is not closed."""
+    """Read the lists that relaying reads, before anything is done. Raises BadPacket when a quote or bracket is open."""
     for name in _LISTS:
         message.values(name)
 

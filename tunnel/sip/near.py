@@ -6,19 +6,16 @@ wall    -> Via stack and route set restored, SDP spoken, Contacts shown -> serve
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from tunnel.errors import BadPacket
 from tunnel.media.exchange import Side
 from tunnel.media.plane import CannotRelay, LedgerFull
+from tunnel.sip.arrivals import Arrival, Arrivals, build_answer
 from tunnel.sip.dialog import Call, Party
-from tunnel.sip.edit import stamp_source
 from tunnel.sip.flow import Flow
+from tunnel.sip.grammar import number
 from tunnel.sip.half import (
-    AFTER_BYE_S,
     AFTER_FAILURE_S,
     BYE_GOES_ON,
-    Emission,
     Half,
     Timed,
     cannot_relay,
@@ -28,53 +25,24 @@ from tunnel.sip.half import (
     uri_of_value,
 )
 from tunnel.sip.message import Message, parse_untrusted
-from tunnel.sip.name_addr import NameAddr
 from tunnel.sip.policy import Admit, Answer
+from tunnel.sip.registrations import note_registration
 from tunnel.sip.response import build_response
 from tunnel.sip.rewrite import RECORD_ROUTED, own_record_route
-from tunnel.sip.server_transaction import ServerTransaction
-from tunnel.sip.transaction_events import GaveUpWaitingForAck, Terminated
 from tunnel.sip.transaction_key import ServerKey, cancelled_key, server_key
-from tunnel.sip.via import reply_address
 from tunnel.sip.wall import CancelCrossed, Failed, RequestCrossed, ResponseCrossed
 
 __all__ = ["Near"]
 
-# Our numbers. What one session may have open at once; beyond it new requests get 503.
-MOST_TRANSACTIONS = 20_000
-# A new request waits this long for a link that just went down (SIP-RULES K), then gets 503 with this Retry-After.
+# Our numbers. A new request waits this long for a link that just went down (SIP-RULES K), then it gets 503 with this
+# Retry-After.
 HOLD_S = 2.0
 RETRY_AFTER_S = 5
 
+# What the other end may mask in a request of this face (rewrite.py).
+_MASKED = ("contact", "refer-to", "referred-by")
 _DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 _TARGET_REFRESH = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER"})
-
-# Call-ID, From tag and number of an INVITE, To tag of who answers it. Two branches of one forked INVITE, for two phones
-# behind the same agent, differ in the last only.
-_ForkKey = tuple[bytes, bytes, int, bytes]
-
-
-@dataclass(slots=True, eq=False)
-class _Arrival:
-    """A request on this face that waits for its answer."""
-
-    id: int
-    key: ServerKey
-    request: Message  # as it came, with received and rport in its top Via
-    flow: Flow  # where answers go
-    machine: ServerTransaction
-    call: Call | None
-    crossed: RequestCrossed | None = None
-    held_until: float | None = None
-    acked: set[bytes] = field(default_factory=set)
-    forks: set[_ForkKey] = field(default_factory=set)
-
-    def deadline(self) -> float | None:
-        own = self.machine.deadline()
-        return min((at for at in (own, self.held_until) if at is not None), default=None)
-
-    def tick(self, now: float) -> None:
-        self.machine.tick(now)
 
 
 class Near:
@@ -82,13 +50,11 @@ class Near:
 
     def __init__(self, half: Half) -> None:
         self._half = half
-        self._by_key: dict[ServerKey, _Arrival] = {}
-        self._by_id: dict[int, _Arrival] = {}
-        self._answering: dict[_ForkKey, _Arrival] = {}  # each fork of an INVITE: for ACK to 2xx, and for PRACK
-        self._held: list[_Arrival] = []
+        self._arrivals = Arrivals(half)
+        self._held: list[Arrival] = []
 
     def __len__(self) -> int:
-        return len(self._by_id)
+        return len(self._arrivals)
 
     def request(self, message: Message, flow: Flow, admission: Admit, now: float) -> None:
         """A request that the face let in. Raises BadPacket for what cannot be a request of RFC 3261."""
@@ -96,10 +62,10 @@ class Near:
             self._ack(message, flow, now)
             return
         key = server_key(message)
-        known = self._by_key.get(key)
+        known = self._arrivals.of_key(key)
         if known is not None:
             known.machine.receive_retransmission(now)
-            self._drain(known, now)
+            self._arrivals.drain(known)
             return
         if message.method == "CANCEL":
             self._cancel(message, flow, key, now)
@@ -109,7 +75,7 @@ class Near:
     def _begin(self, message: Message, flow: Flow, key: ServerKey, admission: Admit, now: float) -> None:
         """A new request: take it on, tell the sender so, and pass it over the wall."""
         half = self._half
-        arrival = self._take_on(message, flow, key, now)
+        arrival = self._arrivals.take_on(message, flow, key, now)
         if arrival is None:
             return
         refusal = self._refusal(message, now)
@@ -118,7 +84,7 @@ class Near:
             return
         try:
             if message.method == "INVITE":
-                self._respond(arrival, build_response(message, 100, "Trying"), 100, b"", now)
+                self._arrivals.respond(arrival, build_response(message, 100, "Trying"), 100, b"", now)
             arrival.call = self._call_of(message, flow, now)
             channels = half.hear(arrival.call, message, flow, now)
         except (CannotRelay, LedgerFull) as error:
@@ -128,22 +94,6 @@ class Near:
             self._pracked(message, now)
         arrival.crossed = self._facts(arrival, admission, channels, now)
         self._cross(arrival, now)
-
-    def _take_on(self, message: Message, flow: Flow, key: ServerKey, now: float) -> _Arrival | None:
-        half = self._half
-        if len(self._by_id) >= MOST_TRANSACTIONS:
-            half.counters.bump("sip.dropped.too_many_transactions")
-            return None
-        natted = is_natted(message, flow)
-        remote = flow.remote if flow.reliable else reply_address(message.top_via, flow.remote, force_rport=natted)
-        machine = ServerTransaction(message.method == "INVITE", flow.reliable, now)
-        stamped = stamp_source(message, flow.remote)
-        answers = Flow(flow.transport, flow.local, remote, flow.connection)
-        arrival = _Arrival(half.handle(), key, stamped, answers, machine, None)
-        self._by_key[key] = arrival
-        self._by_id[arrival.id] = arrival
-        half.index.transactions[key] = half.number
-        return arrival
 
     def _refusal(self, message: Message, now: float) -> Answer | None:
         """Why a new request goes no further, by what every proxy checks (RFC 3261 section 16.3)."""
@@ -184,15 +134,16 @@ class Near:
             _note_party(party, message, flow)
         return call
 
-    def _facts(self, arrival: _Arrival, admission: Admit, channels: tuple[int, ...], now: float) -> RequestCrossed:
+    def _facts(self, arrival: Arrival, admission: Admit, channels: tuple[int, ...], now: float) -> RequestCrossed:
         half, message = self._half, arrival.request
         natted = is_natted(message, arrival.flow)
         binding = half.binding_key(message, arrival.flow)
         half.bindings.note(binding, arrival.flow, natted, now + 3600)
-        for value in message.values("contact"):
-            uri = uri_of_value(value.text)
-            if uri is not None:
-                half.masks.remember(binding, uri)
+        for name in _MASKED:
+            for value in message.values(name):
+                uri = uri_of_value(value.text)
+                if uri is not None:
+                    half.masks.remember(binding, uri)
         return RequestCrossed(
             transaction=arrival.id,
             call=arrival.call.handle if arrival.call else 0,
@@ -216,7 +167,7 @@ class Near:
             routes.pop(0)
         return routes
 
-    def _cross(self, arrival: _Arrival, now: float) -> None:
+    def _cross(self, arrival: Arrival, now: float) -> None:
         """Over the wall, or wait a little for the link where nothing is lost by an answer of our own."""
         half = self._half
         assert arrival.crossed is not None
@@ -231,7 +182,7 @@ class Near:
         self._held.append(arrival)
         half.schedule(arrival)
 
-    def _no_link(self, arrival: _Arrival, now: float) -> None:
+    def _no_link(self, arrival: Arrival, now: float) -> None:
         self._answer(arrival, Answer(503, "Service Unavailable", "the tunnel is down", RETRY_AFTER_S), now)
 
     def link_came_up(self) -> None:
@@ -248,12 +199,12 @@ class Near:
         """An ACK of a failure ends here; one of a 2xx goes on to the callee, once (RFC 3261 sections 17.1.1.3, 13.2.2.4)."""
         half = self._half
         check_lists_untrusted(message)
-        failed = self._by_key.get(server_key(message))
+        failed = self._arrivals.of_key(server_key(message))
         if failed is not None and failed.machine.last_status >= 300:
             failed.machine.receive_ack(now)
-            self._drain(failed, now)
+            self._arrivals.drain(failed)
             return
-        arrival = self._answering.get((message.call_id, message.from_tag, message.cseq[0], message.to_tag))
+        arrival = self._arrivals.invite_of(message, message.cseq[0])
         if arrival is not None:
             arrival.machine.acknowledged(message.to_tag)
             half.schedule(arrival)
@@ -287,17 +238,17 @@ class Near:
         fields = rack.value.split() if rack is not None else []
         if len(fields) != 3 or not all(field.isdigit() and len(field) <= 10 for field in fields[:2]):
             return
-        invite = self._answering.get((message.call_id, message.from_tag, int(fields[1]), message.to_tag))
+        invite = self._arrivals.invite_of(message, int(fields[1]))
         if invite is not None:
             invite.machine.pracked(message.to_tag, int(fields[0]))
             self._half.schedule(invite)
 
     def _cancel(self, message: Message, flow: Flow, key: ServerKey, now: float) -> None:
         """Answered here at once; what it cancels is cancelled beyond the wall by the far end (RFC 3261 section 9.2)."""
-        arrival = self._take_on(message, flow, key, now)
+        arrival = self._arrivals.take_on(message, flow, key, now)
         if arrival is None:
             return
-        invite = self._by_key.get(cancelled_key(message))
+        invite = self._arrivals.of_key(cancelled_key(message))
         if invite is None:
             self._answer(arrival, Answer(481, "Call/Transaction Does Not Exist"), now)
             return
@@ -316,7 +267,7 @@ class Near:
     def wall_response(self, crossed: ResponseCrossed, now: float) -> None:
         """The answer to a request of this face, as the other side gave it."""
         half = self._half
-        arrival = self._by_id.get(crossed.transaction)
+        arrival = self._arrivals.of_id(crossed.transaction)
         if arrival is None:
             half.counters.bump("sip.dropped.late_response")
             return
@@ -336,11 +287,11 @@ class Near:
         except (CannotRelay, LedgerFull) as error:
             half.counters.bump("sip.answers_without_media")
             self._answer(arrival, Answer(500, "Server Internal Error", str(error)), now)
+            if request.method == "INVITE" and response.status < 200:
+                half.crossings.append(CancelCrossed(arrival.id))  # or the callee would ring for nobody
             return
         if request.method == "INVITE":
-            fork = request.call_id, request.from_tag, request.cseq[0], response.to_tag
-            arrival.forks.add(fork)
-            self._answering[fork] = arrival
+            self._arrivals.note_fork(arrival, response.to_tag)
         flow = arrival.flow
         raw = half.rewriter.response(
             response,
@@ -355,21 +306,18 @@ class Near:
         )
         self._follow(arrival, response, now)
         rseq = response.header("rseq")
-        reliable = (_number(rseq.value) or 0) if rseq is not None and response.status < 200 else 0
-        self._respond(arrival, raw, response.status, response.to_tag, now, reliable)
+        reliable = (number(rseq.value) or 0) if rseq is not None and response.status < 200 else 0
+        self._arrivals.respond(arrival, raw, response.status, response.to_tag, now, reliable)
 
     def wall_failed(self, failed: Failed, now: float) -> None:
         """The far end could not send the request on: it says what we answer."""
-        arrival = self._by_id.get(failed.transaction)
+        arrival = self._arrivals.of_id(failed.transaction)
         if arrival is None or arrival.machine.last_status >= 200:
             return
-        call, request = arrival.call, arrival.request
-        if request.to_tag and request.method in ("INVITE", "UPDATE") and call is not None and call.media is not None:
-            call.media.roll_back(call.fork_of(request), Side.HEARD, now)
         if failed.status == 408 and arrival.request.method != "INVITE":
-            self._follow_bye(arrival, 408, now)
-            self._drop_unborn(arrival, 408, now)
-            self._forget(arrival)  # its sender's own timer has fired: a 408 would only come late (RFC 4320 section 4.2)
+            self._conclude(arrival, 408, now)
+            # Its sender's own timer has fired: a 408 would only come late (RFC 4320 section 4.2).
+            self._arrivals.forget(arrival)
         else:
             self._answer(arrival, Answer(failed.status, failed.reason, failed.warning, failed.retry_after_s), now)
 
@@ -380,115 +328,60 @@ class Near:
         own = own_record_route(flow.local, flow.transport)
         return [b"Record-Route: " + own, *request.lines("record-route")]
 
-    def _follow(self, arrival: _Arrival, response: Message, now: float) -> None:
+    def _follow(self, arrival: Arrival, response: Message, now: float) -> None:
         """What a response means for its call and for the sender's registration."""
-        half, call, method = self._half, arrival.call, arrival.request.method
+        method, call = arrival.request.method, arrival.call
         if method == "REGISTER" and 200 <= response.status < 300:
-            self._registered(arrival, response, now)
-        if call is None or response.status < 200:
-            return
-        if method == "PRACK":
-            return
-        if method == "INVITE":
-            fork = call.fork_of(response)
-            if response.status < 300:
-                half.answer_call(call, fork, now)
-            elif arrival.request.to_tag:
-                if call.media is not None:
-                    call.media.roll_back(fork, Side.HEARD, now)
-            else:
-                half.end_call(call, now, linger_s=AFTER_FAILURE_S, status=response.status)
-        elif method == "BYE":
-            self._follow_bye(arrival, response.status, now)
-        elif method == "UPDATE" and response.status >= 300 and call.media is not None:
-            call.media.roll_back(call.fork_of(response), Side.HEARD, now)
-        elif method in _DIALOG_FORMING and not arrival.request.to_tag and response.status >= 300:
-            half.end_call(call, now, linger_s=0.0, status=response.status)
+            note_registration(self._half, arrival.request, arrival.flow, response, now)
+        elif method == "INVITE" and 200 <= response.status < 300 and call is not None:
+            self._half.answer_call(call, call.fork_of(response), now)
+        elif response.status >= 200:
+            self._conclude(arrival, response.status, now)
 
-    def _follow_bye(self, arrival: _Arrival, status: int, now: float) -> None:
-        if arrival.call is not None and arrival.request.method == "BYE" and status not in BYE_GOES_ON:
-            self._half.end_call(arrival.call, now, linger_s=AFTER_BYE_S)
-
-    def _registered(self, arrival: _Arrival, response: Message, now: float) -> None:
-        """A registrar accepted a REGISTER of this face: its sender stays reachable as long as that lasts (F2)."""
-        half = self._half
-        key = half.binding_key(arrival.request, arrival.flow)
-        granted_s = _granted_expires_s(arrival.request, response)
-        if granted_s == 0:
-            half.bindings.forget(key)
+    def _conclude(self, arrival: Arrival, status: int, now: float) -> None:
+        """A BYE ends its dialog; what a request that failed was to begin, or to change, does not come about (F7)."""
+        half, call, request = self._half, arrival.call, arrival.request
+        if call is None:
             return
-        natted = is_natted(arrival.request, arrival.flow)
-        half.bindings.note(key, arrival.flow, natted, now + granted_s + 32, registered=True)
-
-    def _drop_unborn(self, arrival: _Arrival, status: int, now: float) -> None:
-        """What was to begin with this request does not."""
-        if arrival.call is not None and arrival.request.method in _DIALOG_FORMING and not arrival.request.to_tag:
-            self._half.end_call(arrival.call, now, linger_s=AFTER_FAILURE_S, status=status)
+        if request.method == "BYE":
+            if status not in BYE_GOES_ON:
+                half.end_dialog(call, call.fork_of(request), now)
+        elif status >= 300 and not request.to_tag:
+            half.end_call(call, now, linger_s=AFTER_FAILURE_S, status=status)
+        elif status >= 300 and request.method in ("INVITE", "UPDATE") and call.media is not None:
+            call.media.roll_back(call.fork_of(request), Side.HEARD, now)
 
     # Answers
 
-    def _answer(self, arrival: _Arrival, answer: Answer, now: float) -> None:
+    def _answer(self, arrival: Arrival, answer: Answer, now: float) -> None:
         """A final response of our own making."""
         half = self._half
-        extra = []
-        if answer.warning:
-            quoted = answer.warning.replace("\\", " ").replace('"', "'").encode("utf-8", "replace")
-            extra.append(b'Warning: 399 wallpass "%s"' % quoted)
-        if answer.retry_after_s:
-            extra.append(b"Retry-After: %d" % answer.retry_after_s)
-        if answer.status == 420:
-            extra += [b"Unsupported: " + h.value for h in arrival.request.all("proxy-require")]
         tag = arrival.request.to_tag or half.entropy(5).hex().encode("ascii")
-        raw = build_response(arrival.request, answer.status, answer.reason, tag, extra)
+        raw = build_answer(arrival.request, answer, tag)
         if answer.status >= 300:
             half.counters.bump(f"sip.answered.{answer.status}")
-        self._drop_unborn(arrival, answer.status, now)
-        self._follow_bye(arrival, answer.status, now)
-        self._respond(arrival, raw, answer.status, tag, now)
-
-    def _respond(self, arrival: _Arrival, raw: bytes, status: int, tag: bytes, now: float, rseq: int = 0) -> None:
-        arrival.machine.respond(raw, status, tag, now, rseq)
-        self._drain(arrival, now)
+        self._conclude(arrival, answer.status, now)
+        self._arrivals.respond(arrival, raw, answer.status, tag, now)
 
     def tick(self, arrival: Timed, now: float) -> bool:
         """A timer of ``arrival`` is due; False when it is none of ours."""
-        if not isinstance(arrival, _Arrival):
+        if not isinstance(arrival, Arrival):
             return False
         if arrival.held_until is not None and arrival.held_until <= now:
             arrival.held_until = None
             self._held.remove(arrival)
             self._no_link(arrival, now)
         arrival.tick(now)
-        self._drain(arrival, now)
+        self._arrivals.drain(arrival)
         return True
 
     def close(self, now: float) -> None:
         """The session is over: whoever still waits for an answer gets one."""
-        for arrival in list(self._by_id.values()):
+        for arrival in self._arrivals:
             if arrival.machine.last_status < 200:
                 self._no_link(arrival, now)
-            self._forget(arrival)
+            self._arrivals.forget(arrival)
         self._held.clear()
-
-    def _drain(self, arrival: _Arrival, now: float) -> None:
-        half = self._half
-        for event in arrival.machine.events():
-            if isinstance(event, Terminated):
-                self._forget(arrival)
-            elif isinstance(event, GaveUpWaitingForAck):
-                half.counters.bump("sip.never_acknowledged")
-        for data in arrival.machine.outgoing():
-            half.emissions.append(Emission(data, arrival.flow))
-        half.schedule(arrival)
-
-    def _forget(self, arrival: _Arrival) -> None:
-        half = self._half
-        self._by_key.pop(arrival.key, None)
-        self._by_id.pop(arrival.id, None)
-        half.index.transactions.pop(arrival.key, None)
-        for fork in arrival.forks:
-            if self._answering.get(fork) is arrival:
-                del self._answering[fork]
 
 
 def _note_party(party: Party, message: Message, flow: Flow) -> None:
@@ -498,40 +391,3 @@ def _note_party(party: Party, message: Message, flow: Flow) -> None:
         party.target = uri.text
     party.natted = is_natted(message, flow)
     party.flow = flow if party.natted or flow.reliable else None
-
-
-def _granted_expires_s(request: Message, response: Message) -> int:
-    """How long the registrar keeps the sender's Contacts: the largest value of its answer (RFC 3261 section 10.2.1.1)."""
-    wanted = {uri.text for value in request.values("contact") if (uri := uri_of_value(value.text)) is not None}
-    header = response.header("expires")
-    answered = None if header is None else _number(header.value)
-    default = 3600 if answered is None else answered
-    if _asks_to_be_removed(request):
-        return 0
-    granted = []
-    for value in response.values("contact"):
-        try:
-            expires = NameAddr.parse_untrusted(value.text).param("expires")
-        except BadPacket:
-            continue
-        seconds = None if expires is None else _number(expires)
-        granted.append(default if seconds is None else seconds)
-    if not wanted or not granted:
-        return default if wanted else 0
-    return min(max(granted), 86_400)
-
-
-def _number(text: bytes) -> int | None:
-    """A delta-seconds or sequence number (RFC 3261 section 25.1), None where it is none or out of all reason."""
-    return int(text) if text.isdigit() and len(text) <= 10 else None
-
-
-def _asks_to_be_removed(register: Message) -> bool:
-    """Whether every Contact of this REGISTER is to go (RFC 3261 section 10.2.2): its own ``expires`` wins over the header."""
-    header = register.header("expires")
-    default = header.value if header is not None else b""
-    try:
-        asked = [NameAddr.parse_untrusted(value.text).param("expires") for value in register.values("contact")]
-    except BadPacket:
-        return False
-    return bool(asked) and all((default if each is None else each) == b"0" for each in asked)

@@ -342,7 +342,9 @@ def test_what_is_no_wall_message_is_refused_and_nothing_else_happens(payload: by
         decode_untrusted(payload)
 
 
-@pytest.mark.parametrize("payload", [b"\x91" * 100_000, b"\xdd\xff\xff\xff\xff", b"\xd6\xff\x00\x00\x00\x01", b"\xc1", b""])
+@pytest.mark.parametrize(
+    "payload", [b"\x91" * 100_000, b"\xdd\xff\xff\xff\xff", b"\xd6\xff\x00\x00\x00\x01", b"\xc1", b""]
+)
 def test_hostile_msgpack_is_refused(payload: bytes) -> None:
     with pytest.raises(BadPacket):
         decode_untrusted(payload)
@@ -386,5 +388,3 @@ def test_a_half_proxy_bears_anything_that_the_other_end_says(
         assert side.channels.in_use == 0
         assert not side.index.branches
         assert not side.index.dialogs
-
-

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.calls import PhoneCall, collect, new_world
 from support.pair import World
+
+from tunnel.address import Address
+from tunnel.sip.next_hop import Target
 
 CALLS = 3
 STATUSES = [100, 180, 183, 200, 200, 404, 486, 503]
@@ -163,3 +167,95 @@ def test_a_call_from_inside_that_is_answered_and_hung_up_leaves_nothing() -> Non
     assert call.got[False][-1].status == 200
     world.wait(100)
     assert_nothing_left(world)
+
+
+def test_an_answer_that_crosses_the_end_of_its_call_does_not_bring_it_back() -> None:
+    world, calls = begin()
+    call = calls[0]
+    play(world, calls, ("talk", 0))
+    call.within("INVITE", True, with_sdp=True)
+    collect(world, calls)
+    call.within("BYE", False)
+    collect(world, calls)
+    call.answer(True, "BYE", 200)
+    collect(world, calls)
+    call.answer(False, "INVITE", 200, "to", True)
+    collect(world, calls)
+    call.within("ACK", True, number=2)
+    world.wait(100)
+    assert_nothing_left(world)
+
+
+def test_a_call_hung_up_before_it_was_answered_is_forgotten_although_its_invite_is_answered_late() -> None:
+    world, calls = begin()
+    call = calls[0]
+    call.invite()
+    collect(world, calls)
+    call.answer(False, "INVITE", 180)
+    collect(world, calls)
+    call.within("BYE", True)
+    collect(world, calls)
+    call.answer(False, "BYE", 200)
+    world.wait(100)
+    call.answer(False, "INVITE", 486)
+    collect(world, calls)
+    assert call.got[True][-1].status == 486
+    call.ack()
+    world.wait(100)
+    assert_nothing_left(world)
+
+
+def to_a_name(call: PhoneCall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``call`` goes to a name for which DNS takes its time."""
+    call.uri = "sip:bob@slow.example"
+    monkeypatch.setattr(call.world.public_side.proxy, "take_lookups", list)
+    call.invite()
+
+
+def found(world: World, *hosts: str) -> None:
+    half = world.public_side.half
+    (lookup,) = half.lookups
+    half.lookups.clear()
+    targets = [Target("udp", Address(host, 5060)) for host in hosts]
+    world.public_side.proxy.resolved(lookup.key, targets, world.now)
+    world.settle()
+
+
+def test_a_call_given_up_while_its_name_is_looked_up_never_rings(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, calls = begin()
+    to_a_name(calls[0], monkeypatch)
+    calls[0].cancel()
+    found(world, "203.0.113.40")
+    assert world.take_public() == []
+    assert 487 in [m.status for _, m in world.take_lan()]
+
+
+def test_the_ack_of_a_busy_server_goes_to_it_and_the_call_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, calls = begin()
+    to_a_name(calls[0], monkeypatch)
+    found(world, "203.0.113.40", "203.0.113.41")
+    collect(world, calls)
+    calls[0].answer(False, "INVITE", 503)
+    sent = [(to, m.method) for to, m in world.take_public()]
+    assert sorted(sent) == [("203.0.113.40:5060", "ACK"), ("203.0.113.41:5060", "INVITE")]
+
+
+def test_each_branch_of_a_forked_call_for_two_phones_inside_is_acknowledged() -> None:
+    """Call-ID, From and CSeq are the same: only the top Via and the To tags differ."""
+    world, _ = begin()
+    calls = [PhoneCall(world, False, 7), PhoneCall(world, False, 7)]
+    for number, call in enumerate(calls):
+        call.branch = f"z9hG4bKfork{number}"
+        call.uri = f"sip:phone{number}@example.com"
+        call.invite()
+        collect(world, [call])
+    for number, call in enumerate(calls):
+        call.answer(False, "INVITE", 200, f"to{number}", True)
+        collect(world, [call])
+    for call in calls:
+        call.ack()
+        collect(world, [call])
+        assert [m.method for m in call.got[False]] == ["INVITE", "ACK"]
+    world.take_public()
+    world.wait(20)
+    assert world.take_public() == [], "an acknowledged answer is not repeated"

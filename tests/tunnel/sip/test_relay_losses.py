@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from support.ladders import answered, assert_all_is_forgotten, hang_up, phones, ring
 from support.pair import World
-from support.scripted_phone import answered, assert_all_is_forgotten, audio, hang_up, phones, ring
+from support.scripted_phone import audio
 
 from tunnel.sip.message import parse_untrusted
 from tunnel.sip.wall import CancelCrossed, RequestCrossed, ResponseCrossed

@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from support.ladders import Talk, answered, assert_all_is_forgotten, hang_up, phones, register
 from support.pair import World
-from support.scripted_phone import (
-    ScriptedPhone,
-    answered,
-    assert_all_is_forgotten,
-    contact_uri,
-    hang_up,
-    phones,
-    register,
-    values,
-)
+from support.scripted_phone import ScriptedPhone, contact_uri, values
 
 AUTHORIZATION = (
     b'Authorization: Digest username="alice", realm="r", nonce="n", uri="sip:203.0.113.20",\r\n'
@@ -156,8 +148,6 @@ def test_a_phone_on_tcp_is_called_over_its_own_connection(world: World) -> None:
     invite = alice.expect("INVITE")
     assert world.lan_side.half.bindings.registered == 1
     callee = alice.pick_up(invite)
-    from support.scripted_phone import Talk
-
     answered(Talk(world, caller, callee))
     hang_up(caller, callee)
     assert_all_is_forgotten(world)

@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from support.ladders import answered, assert_all_is_forgotten, hang_up, phones, register, ring_between
 from support.pair import World
-from support.scripted_phone import (
-    ScriptedPhone,
-    answered,
-    assert_all_is_forgotten,
-    audio,
-    contact_uri,
-    hang_up,
-    register,
-    ring_between,
-    values,
-)
+from support.scripted_phone import ScriptedPhone, audio, contact_uri, values
 
 both_ways = pytest.mark.parametrize("incoming", [False, True], ids=["out", "in"])
 
@@ -145,6 +136,49 @@ def test_a_party_moves_by_a_new_contact(world: World, incoming: bool) -> None:
     other.phone.expect("ACK")
     hang_up(other, who)
     alice.expect_nothing()
+    assert_all_is_forgotten(world)
+
+
+def test_two_phones_inside_talk_through_a_proxy_outside(world: World) -> None:
+    """A hairpin: the proxy sends Alice's INVITE back to the mask of Carol, who is registered with it as well."""
+    alice, proxy = phones(world)
+    carol = ScriptedPhone(world, "lan", "10.1.0.60:5060", "carol")
+    register(alice, proxy)
+    mask = register(carol, proxy)
+
+    proxy.record_route = [b"<sip:203.0.113.20;lr>"]
+    outward = alice.invite(b"sip:carol@203.0.113.20:5060")
+    alice.expect(100)
+    first = proxy.expect("INVITE")
+    upstream = proxy.pick_up(first)
+    proxy.contact = b"<" + contact_uri(first) + b">"
+    downstream = proxy.invite(mask, first.body, after=outward)
+    proxy.expect(100)
+    invite = carol.expect("INVITE")
+    assert invite.request_uri == b"sip:carol@10.1.0.60:5060"
+    callee = carol.pick_up(invite)
+    callee.respond(200, body=audio("10.1.0.60", 7000))
+    ok = proxy.expect(200)
+    proxy.contact = b"<" + contact_uri(ok) + b">"
+    upstream.tag = callee.tag
+    upstream.respond(200, body=ok.body)
+    outward.learn(alice.expect(200)).ack()
+    proxy.expect("ACK")
+    downstream.learn(ok).ack()
+    carol.expect("ACK")
+    assert len(world.lan_side.plane.held) == 2
+    assert len(world.public_side.plane.held) == 2
+
+    callee.bye()
+    bye = proxy.expect("BYE")
+    assert values(bye, "route") == [b"<sip:203.0.113.20;lr>"]
+    world.public(
+        "203.0.113.20:5060", bye.raw.replace(b"Via: ", b"Via: SIP/2.0/UDP 203.0.113.20;branch=z9hG4bKpx\r\nVia: ")
+    )
+    alice.answer(alice.expect("BYE"), 200)
+    back = proxy.expect(200)
+    world.public("203.0.113.20:5060", back.raw.replace(back.all("via")[0].value, b"", 1).replace(b"Via: \r\n", b"", 1))
+    carol.expect(200)
     assert_all_is_forgotten(world)
 
 
