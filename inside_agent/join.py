@@ -6,7 +6,6 @@ TLS 1.3 handshake, that the authority in the TOKEN vouches for it.
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,6 +14,7 @@ from pathlib import Path
 import trio
 
 from tunnel.address import Address, parse_address
+from tunnel.carriers.direct import why_not_connected
 from tunnel.errors import BadPacket, CarrierLost, LocalMisuse, PeerMisbehaved, Refused, WallpassError
 from tunnel.files import read_file, write_atomic
 from tunnel.link.credentials import AgentCredentials
@@ -101,7 +101,7 @@ async def _connect(server: Address, token: Token) -> trio.SSLStream[trio.SocketS
     try:
         tcp = await trio.open_tcp_stream(server.host, server.port)
     except OSError as error:
-        raise CarrierLost(f"cannot connect to {server}: {_why(error)}") from None
+        raise CarrierLost(f"cannot connect to {server}: {why_not_connected(error)}") from None
     stream = trio.SSLStream(tcp, agent_context(der_to_pem(token.authority).decode()), https_compatible=True)
     try:
         await stream.do_handshake()
@@ -126,17 +126,6 @@ def _not_ours(server: Address, error: ssl.SSLCertVerificationError) -> str:
         f"{server} is not the server that made this TOKEN ({error.verify_message}); nothing was sent to it: "
         "is the address right, does something on the way open TLS connections?"
     )
-
-
-def _why(error: OSError) -> str:
-    causes = error.__cause__.exceptions if isinstance(error.__cause__, BaseExceptionGroup) else [error]
-    return "; ".join(dict.fromkeys(_in_words(cause) for cause in causes))
-
-
-def _in_words(error: BaseException) -> str:
-    """Trio's own text repeats the address."""
-    number = getattr(error, "errno", None)
-    return os.strerror(number) if isinstance(number, int) and number > 0 else str(error)
 
 
 def _credentials_untrusted(answer: Joined, key: PrivateKey, token: Token) -> AgentCredentials:

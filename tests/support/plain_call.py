@@ -1,6 +1,6 @@
 """One call through a running pair by plain UDP sockets: SIP as bytes in a script's order, and numbered RTP, counted.
 
-async with plain_call(nursery, agent_sip) as call:
+async with plain_call(agent_sip) as call:
     ...
 call.lost
 """
@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
+
 from support.rtp import rtp_packet
 from support.sip_peer import sdp
-
 from tunnel.address import Address
 from tunnel.sip.message import Message, parse_untrusted
 from tunnel.sip.name_addr import NameAddr
@@ -36,7 +36,7 @@ class Talker:
     sent: int = 0
     heard: list[int] = field(default_factory=list)
     sources: set[Address] = field(default_factory=set)
-    beyond: Address = Address("", 0)
+    beyond: Address | None = None
 
     @property
     def port(self) -> int:
@@ -50,6 +50,7 @@ class Talker:
     async def speak(self, until: trio.Event) -> None:
         due = trio.current_time()
         while not until.is_set():
+            assert self.beyond is not None
             await self.socket.sendto(rtp_packet(self.sent, payload_type=0), tuple(self.beyond))
             self.sent += 1
             due += PACKET_S

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,8 @@ ADMIN = '[admin]\nlisten = "127.0.0.1:{port}"'
 
 
 @pytest.fixture
-def ports(unused_tcp_ports: tuple[int, int]) -> tuple[int, int]:
-    return unused_tcp_ports
-
-
-@pytest.fixture
-def unused_tcp_ports() -> tuple[int, int]:
-    import socket
-
+def ports() -> tuple[int, int]:
+    """Two TCP ports that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         return one.getsockname()[1], two.getsockname()[1]
 
@@ -59,3 +54,16 @@ async def test_what_a_call_looks_like(tmp_path: Path, ports: tuple[int, int]) ->
         assert 'wallpass_calls_total{direction="outbound",tenant="acme"} 1.0' in metrics, "a counter never goes back"
         await server.drain(0.1)
         assert (await get(doors[0], "/healthz"))[0] == 503
+
+
+async def test_a_reader_that_does_not_read_does_not_hold_up_the_end(tmp_path: Path, ports: tuple[int, int]) -> None:
+    async with open_ends(tmp_path) as ends:
+        server = await ends.start_server(server_toml(tmp_path / "server", rest=ADMIN.format(port=ports[0])))
+        stream = await trio.open_tcp_stream("127.0.0.1", ports[0])
+        async with stream:
+            with trio.move_on_after(1.0):
+                while True:
+                    await stream.send_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+            begun_at = trio.current_time()
+            await ends.stop(server)
+            assert trio.current_time() - begun_at < 1.0

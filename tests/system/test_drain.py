@@ -73,3 +73,16 @@ async def test_draining_ends_at_its_time_with_calls_left(tmp_path: Path) -> None
             begun_at = trio.current_time()
             await server.drain(0.3)
             assert 0.25 < trio.current_time() - begun_at < 1.0
+
+
+async def test_an_agent_that_comes_back_to_a_draining_server_is_told_again(tmp_path: Path) -> None:
+    async with open_ends(tmp_path) as ends:
+        server = await ends.start_server()
+        ends.add_tenant("acme")
+        agent = await ends.start_agent(await ends.join("acme", "one"))
+        await server.drain(0.1)  # it says goodbye, and the agent dials again
+        await until(lambda: bool(server.figures().agents) and server.figures().agents[0].connected)
+        await until(lambda: agent.is_healthy)
+        async with inside_phone(agent) as alice, outside_phone() as bob:
+            with pytest.raises(CallFailed, match="503"):
+                await alice.call(uri_of(bob), Tune(1))

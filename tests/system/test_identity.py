@@ -48,7 +48,7 @@ def self_signed(authority: bytes, tenant: int, agent: int) -> AgentCredentials:
 
 async def try_to_get_in(ends: BothEnds, name: str, credentials: AgentCredentials, agents: list[str]) -> None:
     """Run an agent with those credentials, until cancelled; it never becomes ready."""
-    config = agent_toml(ends.directory / name, server=ends.tunnel)
+    config = agent_toml(ends.directory / "intruders" / name, server=ends.tunnel)
     data_dir = config.parent / "data"
     data_dir.mkdir(mode=0o700)
     save_credentials(data_dir, credentials)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
+import os
 import socket
 import sys
 from types import TracebackType
@@ -20,7 +21,7 @@ from tunnel.address import Address
 from tunnel.carriers.base import MAX_ROOM_BYTES, MIN_ROOM_BYTES
 from tunnel.errors import CarrierLost
 
-__all__ = ["DirectCarrier", "connect_direct"]
+__all__ = ["DirectCarrier", "connect_direct", "why_not_connected"]
 
 # --- numbers of ours -----------------------------------------------------------------------------------------------
 _UNSENT_S = 0.020  # how long a byte may wait in the kernel: a quarter of what audio has
@@ -44,7 +45,20 @@ async def connect_direct(address: Address, timeout_s: float) -> DirectCarrier:
                 stream = await trio.open_tcp_stream(address.host, address.port)
         except trio.TooSlowError:
             raise CarrierLost(f"cannot connect to {address}: no answer within {timeout_s:g} s") from None
+        except OSError as error:
+            raise CarrierLost(f"cannot connect to {address}: {why_not_connected(error)}") from None
     return DirectCarrier.adopt(stream, f"direct {address}")
+
+
+def why_not_connected(error: OSError) -> str:
+    """What the kernel said to each attempt of ``trio.open_tcp_stream``, whose own text only repeats the address."""
+    causes = error.__cause__.exceptions if isinstance(error.__cause__, BaseExceptionGroup) else [error]
+    return "; ".join(dict.fromkeys(_in_words(cause) for cause in causes))
+
+
+def _in_words(error: BaseException) -> str:
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if isinstance(number, int) and number > 0 else str(error)
 
 
 class DirectCarrier:

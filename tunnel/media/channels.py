@@ -21,6 +21,14 @@ class ChannelSpace:
         self._ids = ids
         self._free = deque(ids)
         self._used: set[int] = set()
+        self._adopted: set[int] = set()  # of the other end's half
+
+    def adopt(self, channel: int) -> bool:
+        """Take on an id that the other end handed out; False where a stream of ours has it already."""
+        if self.owns(channel) or channel in self._adopted:
+            return False
+        self._adopted.add(channel)
+        return True
 
     def allocate(self) -> int:
         """An even channel id that nobody uses. Raises LedgerFull."""
@@ -31,8 +39,9 @@ class ChannelSpace:
         return channel
 
     def free(self, channel: int) -> None:
-        """Take ``channel`` back; ids of the other end's half are not ours to free and are passed over."""
+        """Take ``channel`` back; an id of the other end's half is only let go."""
         if not self.owns(channel):
+            self._adopted.discard(channel)
             return
         if channel not in self._used:
             raise LocalMisuse(f"channel {channel} was freed but is not in use")

@@ -301,6 +301,9 @@ class CallMedia:
         if holder is None and self._channels.owns(channel):
             self._counters.bump("media.freed_channel")  # the dialog ended here while the message was on its way
             return
+        if holder is None and not self._channels.adopt(channel):
+            self._counters.bump("media.stolen_channel")  # another call has it: this stream stays silent
+            return
         stream.untie(self._plane, now)
         self._channels.free(stream.channel)
         if holder is None:

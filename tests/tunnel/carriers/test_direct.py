@@ -171,7 +171,7 @@ async def test_nobody_there_is_a_lost_carrier() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = Address("127.0.0.1", unused.getsockname()[1])
-        with pytest.raises(CarrierLost, match=f"cannot connect to {address}"):
+        with pytest.raises(CarrierLost, match=f"cannot connect to {address}: Connection refused"):
             await connect_direct(address, 5)
 
 

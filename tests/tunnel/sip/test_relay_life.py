@@ -186,21 +186,20 @@ def test_an_answer_that_crosses_the_end_of_its_call_does_not_bring_it_back() -> 
     assert_nothing_left(world)
 
 
-def test_a_call_hung_up_before_it_was_answered_is_forgotten_although_its_invite_is_answered_late() -> None:
+def test_a_call_hung_up_is_forgotten_although_a_request_of_it_is_answered_much_later() -> None:
     world, calls = begin()
     call = calls[0]
-    call.invite()
+    play(world, calls, ("talk", 0))
+    call.within("INVITE", True, with_sdp=True)
     collect(world, calls)
     call.answer(False, "INVITE", 180)
+    call.within("BYE", False)
     collect(world, calls)
-    call.within("BYE", True)
-    collect(world, calls)
-    call.answer(False, "BYE", 200)
+    call.answer(True, "BYE", 200)
     world.wait(100)
     call.answer(False, "INVITE", 486)
     collect(world, calls)
     assert call.got[True][-1].status == 486
-    call.ack()
     world.wait(100)
     assert_nothing_left(world)
 
