@@ -42,6 +42,7 @@ RETRY_AFTER_S = 5
 # What the other end may mask in a request of this face (rewrite.py).
 _MASKED = ("contact", "refer-to", "referred-by")
 _DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
+_CARRY_SDP = frozenset({"INVITE", "UPDATE", "PRACK"})
 _TARGET_REFRESH = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER"})
 
 
@@ -89,6 +90,10 @@ class Near:
             channels = half.hear(arrival.call, message, flow, now)
         except (CannotRelay, LedgerFull) as error:
             self._answer(arrival, cannot_relay(error), now)
+            return
+        if message.method in _CARRY_SDP and message.to_tag and (arrival.call is None or arrival.call.media is None):
+            # Without its media state the SDP would pass as it came, the addresses of this side in it.
+            self._answer(arrival, Answer(481, "Call/Transaction Does Not Exist"), now)
             return
         if message.method == "PRACK":
             self._pracked(message, now)
