@@ -28,7 +28,8 @@ class CallPath:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One run. Delays are one way, absolute, in ms; ``cpu_us`` per packet sent, of each watched process."""
+    """One run. Delays are one way, absolute, in ms; ``cpu_us`` for each packet that arrived, of each
+    watched process: what a saturated relay loses is no work done."""
 
     calls: int
     sent: int
@@ -64,7 +65,7 @@ def measure(paths: Sequence[CallPath], seconds: float, watch: Sequence[int] = ()
         p50_ms=delay["p50"],
         p99_ms=delay["p99"],
         worst_ms=delay["max"],
-        cpu_us=tuple(each["cpu_us_per_packet"] for each in processes),
+        cpu_us=tuple(each["cpu_us_per_packet"] * result["sent"] / max(1, result["received"]) for each in processes),
         cpu_share=tuple(each["cpu_share"] for each in processes),
         meter_share=result["meter"]["cpu_share"],
         meter_lag_ms=result["meter"]["worst_lag_ms"],
