@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from tunnel.address import Address, IPAddress
 from tunnel.config import IPNetwork
+from tunnel.sip.contacts import MASK_PARAM
+from tunnel.sip.face_index import FaceAddresses
 from tunnel.sip.flow import Flow
-from tunnel.sip.half import FaceAddresses, sip_uri
 from tunnel.sip.message import Message
 from tunnel.sip.policy import Admit, Answer, Drop, NextHop, Purpose
+from tunnel.sip.sender import sip_uri, uri_of_value
 from tunnel.sip.wall import RequestCrossed
 
 __all__ = ["LanPolicy"]
@@ -15,8 +17,6 @@ __all__ = ["LanPolicy"]
 
 class LanPolicy:
     """The decisions of the agent. ``pbx`` and ``outside`` are SIP URIs, empty where not configured."""
-
-    masks_every_contact = False
 
     def __init__(self, addresses: FaceAddresses, allow: tuple[IPNetwork, ...], pbx: bytes, outside: bytes) -> None:
         self._addresses = addresses
@@ -41,8 +41,10 @@ class LanPolicy:
         """Whether a request from the LAN goes out."""
         if not self.allows(flow.remote.ip):
             return Drop("sip.dropped.source_not_allowed")
-        uri = sip_uri(request.request_uri)
-        if uri is None or not self._addresses.is_own(uri) or uri.has_param("wp") or request.to_tag:
+        uri = request.uri
+        if uri is None:
+            return Admit(Purpose.LOCAL)
+        if not self._addresses.is_own(uri) or uri.has_param(MASK_PARAM) or request.to_tag:
             return Admit(Purpose.LOCAL)
         if self._has_further_route(request):
             return Admit(Purpose.LOCAL)
@@ -53,15 +55,15 @@ class LanPolicy:
         return Admit(Purpose.LOCAL, self._outside)
 
     def _has_further_route(self, request: Message) -> bool:
-        routes = request.values("route")
-        return len(routes) > 1
+        """Whether a Route leads beyond the agent: an outbound proxy that is itself told where to go (D2)."""
+        routes = (uri_of_value(value.text) for value in request.values("route"))
+        return any(route is None or not self._addresses.is_own(route) for route in routes)
 
     def route(self, request: Message, crossed: RequestCrossed) -> NextHop | Answer:
         """A call or registration from outside that names no phone of ours goes to the PBX."""
         if not self._pbx:
             return Answer(404, "Not Found", "nobody of that name is registered, and there is no PBX")
-        pbx = sip_uri(self._pbx)
-        uri = sip_uri(request.request_uri)
+        pbx, uri = sip_uri(self._pbx), request.uri
         if pbx is None or uri is None:
             return Answer(416, "Unsupported URI Scheme")
         if crossed.purpose == Purpose.DOMAIN:

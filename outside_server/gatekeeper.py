@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tunnel.sip.contacts import ContactMasks
+from tunnel.sip.contacts import MASK_PARAM, ContactMasks
+from tunnel.sip.face_index import FaceIndex
 from tunnel.sip.flow import Flow
-from tunnel.sip.half import FaceIndex, sip_uri
 from tunnel.sip.mask import TenantHint
 from tunnel.sip.message import Message
 from tunnel.sip.policy import Admit, Answer, Drop, Purpose
@@ -82,7 +82,7 @@ class Gatekeeper:
             return known, Admit(Purpose.DIALOG)
         if request.method in ("ACK", "CANCEL"):
             return None, Drop(f"sip.dropped.stray_{request.method.lower()}")
-        uri = sip_uri(request.request_uri)
+        uri = request.uri
         if uri is None:
             return None, Drop("sip.dropped.unknown_target")
         masked = self._masked(uri, now)
@@ -105,15 +105,15 @@ class Gatekeeper:
         return None if number is None else self._doors.get(number)
 
     def _masked(self, uri: SipUri, now: float) -> tuple[Door | None, Admit | Answer | Drop] | None:
-        token = uri.param("wp")
+        token = uri.param(MASK_PARAM)
         tenant = self._hint.tenant_of(token) if token else None
         if tenant is None:
             return None
         for door in self._doors.values():
-            if door.tenant == tenant and door.masks.is_live(uri, now):
+            if door.tenant == tenant and door.masks.leads_inside(uri, now):
                 return (door, Admit(Purpose.MASK)) if door.is_up else (None, OFFLINE)
         for owner, masks in self._absent.values():
-            if owner == tenant and masks.is_live(uri, now):
+            if owner == tenant and masks.leads_inside(uri, now):
                 return None, OFFLINE
         return None
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from outside_server.limits import CallLimits
 from tunnel.address import Address, IPAddress
-from tunnel.sip.half import FaceAddresses, sip_uri
+from tunnel.sip.contacts import MASK_PARAM
+from tunnel.sip.face_index import FaceAddresses
 from tunnel.sip.message import Message
 from tunnel.sip.policy import Answer, NextHop
+from tunnel.sip.sender import sip_uri
 from tunnel.sip.wall import RequestCrossed
 
 __all__ = ["PublicPolicy", "never_sent_to"]
@@ -14,8 +16,6 @@ __all__ = ["PublicPolicy", "never_sent_to"]
 
 class PublicPolicy:
     """The decisions of the server for one tenant."""
-
-    masks_every_contact = True
 
     def __init__(self, addresses: FaceAddresses, limits: CallLimits) -> None:
         self._addresses = addresses
@@ -31,10 +31,12 @@ class PublicPolicy:
 
     def route(self, request: Message, crossed: RequestCrossed) -> NextHop | Answer:
         """As the Request-URI says; what was addressed to the agent itself goes to the place that the agent named."""
-        uri = sip_uri(request.request_uri)
+        uri = request.uri
         if uri is None:
             return Answer(416, "Unsupported URI Scheme")
         if not crossed.target:
+            if self._addresses.is_own(uri) and not uri.has_param(MASK_PARAM):
+                return Answer(404, "Not Found", "addressed to the server itself")
             return NextHop(uri.text, uri.text)
         target = sip_uri(crossed.target)
         if target is None:

@@ -1,8 +1,11 @@
 """Both half proxies joined by a wall in memory, on a virtual clock: what a phone sends in, and what comes out where.
 
-world = World()
-world.lan("10.1.0.50:5060", REGISTER)      # a datagram arrives on the LAN face
-sent = world.take_public()                 # what the server sent: [(to, Message)]
+    world = World()
+    world.lan("10.1.0.50:5060", REGISTER)      # a datagram arrives on the LAN face
+    sent = world.take_public()                 # what the server sent: [(to, Message)]
+
+Elements (ladder.py, proxies.py) may be ``attach``-ed to an address of either side; what is sent there goes
+to them instead. With ``hide_full`` everything that the server sends is searched for inside addresses.
 """
 
 from __future__ import annotations
@@ -10,8 +13,10 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import itertools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from inside_agent.policy import LanPolicy
 from outside_server.gatekeeper import Gatekeeper, TenantDoors
@@ -25,22 +30,45 @@ from tunnel.media.offer_answer import CallMedia
 from tunnel.media.streams import FaceRules
 from tunnel.sip.bindings import Bindings
 from tunnel.sip.contacts import ContactMasks
+from tunnel.sip.edit import stamp_source
+from tunnel.sip.face_index import FaceAddresses, FaceIndex
 from tunnel.sip.flow import Flow
-from tunnel.sip.half import FaceAddresses, FaceIndex, Half, RelayEvent
+from tunnel.sip.half import CallClosed, CallOpened, Half, RelayEvent, is_natted
 from tunnel.sip.mask import MaskKey, TenantHint
 from tunnel.sip.message import Message, parse_untrusted
 from tunnel.sip.next_hop import Target
 from tunnel.sip.policy import Admit, Answer, Drop, FacePolicy
 from tunnel.sip.relay import HalfProxy
+from tunnel.sip.response import build_response
 from tunnel.sip.rewrite import Rewriter
+from tunnel.sip.via import reply_address
 from tunnel.sip.wall import WallMessage, decode_untrusted, encode
 
-__all__ = ["AGENT", "SERVER", "TENANT", "World"]
+__all__ = ["AGENT", "AGENT6", "INSIDE", "SERVER", "SERVER6", "TENANT", "Element", "World", "leaks"]
 
 AGENT = Address("10.1.0.2", 5060)
 SERVER = Address("203.0.113.10", 5060)
+AGENT6 = Address("fd00:1::2", 5060)
+SERVER6 = Address("2001:db8::10", 5060)
+INSIDE = re.compile(rb"10\.1\.[0-9]+\.[0-9]+|fd00:1:", re.IGNORECASE)
+# What is never edited and so may name an inside host: known, and said in the manual (SIP-RULES E).
+NEVER_EDITED = frozenset({"call-id", "from", "to", "in-reply-to", "replaces", "user-agent"})
 TENANT, AGENT_NUMBER = 7, 3
 EPOCH_S = 1_700_000_000.0
+
+
+class Element(Protocol):
+    """Something with an address of its own on one side."""
+
+    def arrive(self, message: Message, source: Flow) -> None:
+        """A message came from ``source.local``, one of our listeners, or of another element there."""
+
+
+def leaks(message: Message) -> set[bytes]:
+    """The inside addresses in ``message``, but for what is never edited."""
+    shown = [message.raw.split(b"\r\n", 1)[0], message.body]
+    shown += [message.line(header) for header in message.headers if header.name not in NEVER_EDITED]
+    return set(INSIDE.findall(b"\r\n".join(shown)))
 
 
 @dataclass
@@ -60,8 +88,9 @@ class Side:
     def __init__(self, world: World, *, outside: bool, pbx: str, outside_uri: str, hide_full: bool) -> None:
         at = SERVER if outside else AGENT
         self.outside = outside
-        self.plane = FakePlane(at.host, first_port=20000 if outside else 30000)
-        self.addresses = FaceAddresses([("udp", at), ("tcp", at)])
+        at6 = SERVER6 if outside else AGENT6
+        self.plane = FakePlane(at.host, at6.host, first_port=20000 if outside else 30000)
+        self.addresses = FaceAddresses([("udp", at), ("tcp", at), ("udp", at6), ("tcp", at6)])
         self.index = FaceIndex()
         self.bindings = Bindings()
         self.counters = Counters()
@@ -79,11 +108,14 @@ class Side:
             self.gatekeeper = Gatekeeper(self.index, hint)
         else:
             self.lan_policy = policy = LanPolicy(
-                self.addresses, (ipaddress.IPv4Network("10.1.0.0/16"),), pbx.encode(), outside_uri.encode()
+                self.addresses,
+                (ipaddress.IPv4Network("10.1.0.0/16"), ipaddress.IPv6Network("fd00:1::/32")),
+                pbx.encode(),
+                outside_uri.encode(),
             )
-        counter = itertools.count(4, 4)  # handles drop the lowest bits
+        counter = itertools.count(1)
         rules = FaceRules(
-            at.host, None, False, lambda ip: not never_sent_to(ipaddress.ip_address(ip), False), lambda ip: False
+            at.host, at6.host, False, lambda ip: not never_sent_to(ipaddress.ip_address(ip), False), lambda ip: False
         )
         self.half = Half(
             number=1,
@@ -95,7 +127,7 @@ class Side:
             bindings=self.bindings,
             rewriter=Rewriter(masks, outside=outside, hide_full=hide_full),
             new_media=lambda call: CallMedia(call, self.plane, self.channels, rules, self.counters),
-            entropy=lambda n: hashlib.blake2b(b"%d" % next(counter), digest_size=n, key=at.host.encode()).digest(),
+            entropy=lambda n: hashlib.sha256(b"%d %d" % (outside, next(counter))).digest()[:n],
             counters=self.counters,
             hide_full=hide_full,
         )
@@ -115,8 +147,35 @@ class World:
         self.names: dict[str, str] = {}
         self.crossed: list[WallMessage] = []
         self.is_cut = False
+        self.hide_full = hide_full
+        self.said_outside: set[bytes] = set()  # inside addresses that outside parties use themselves
+        self.elements: dict[tuple[bool, str], Element] = {}
         for side in (self.lan_side, self.public_side):
             side.proxy.link_came_up()
+
+    def attach(self, outside: bool, address: str, element: Element) -> None:
+        """What is sent to ``address`` on that side goes to ``element``."""
+        self.elements[outside, address] = element
+
+    def post(self, outside: bool, source: str, to: str, data: bytes) -> bool:
+        """A datagram between two elements of one side; False when there is none at ``to``."""
+        element = self.elements.get((outside, to))
+        if element is not None:
+            element.arrive(parse_untrusted(data), Flow("udp", parse_address(source), parse_address(to)))
+        return element is not None
+
+    def cut(self) -> None:
+        """The carrier is lost; what is to cross waits, as the session keeps it."""
+        self.is_cut = True
+        for side in (self.lan_side, self.public_side):
+            side.proxy.link_went_down(self.now)
+
+    def mend(self) -> None:
+        """The session has a carrier again."""
+        self.is_cut = False
+        for side in (self.lan_side, self.public_side):
+            side.proxy.link_came_up()
+        self.settle()
 
     # In
 
@@ -127,6 +186,7 @@ class World:
 
     def public(self, source: str, data: bytes, transport: str = "udp", connection: int = 0) -> None:
         """A message arrives on the public face."""
+        self.said_outside.update(INSIDE.findall(data))
         side = self.public_side
 
         def admit(message: Message, flow: Flow) -> Admit | Answer | Drop:
@@ -143,9 +203,11 @@ class World:
         connection: int,
         admit: Callable[[Message, Flow], Admit | Answer | Drop],
     ) -> None:
-        at = SERVER if side.outside else AGENT
-        flow = Flow(transport, at, parse_address(source), connection)
-        message = parse_untrusted(data)
+        remote = parse_address(source)
+        at = side.addresses.pick(transport, remote.is_ipv6)
+        assert at is not None
+        flow = Flow(transport, at, remote, connection)
+        message = parse_untrusted(data, stream=flow.reliable)
         if not message.is_request:
             side.proxy.response(message, flow, self.now)
         else:
@@ -154,9 +216,30 @@ class World:
                 side.proxy.request(message, flow, verdict, self.now)
             elif isinstance(verdict, Drop):
                 side.counters.bump(verdict.counter)
-            else:
-                side.counters.bump(f"answered.{verdict.status}")
+            elif message.method != "ACK":
+                self._answer(side, message, flow, verdict)
         self.settle()
+
+    def _answer(self, side: Side, request: Message, flow: Flow, answer: Answer) -> None:
+        side.counters.bump(f"answered.{answer.status}")
+        raw = build_response(stamp_source(request, flow.remote), answer.status, answer.reason, b"stateless")
+        remote = flow.remote
+        if not flow.reliable:
+            remote = reply_address(request.top_via, flow.remote, force_rport=is_natted(request, flow))
+        self._sent(side, Flow(flow.transport, flow.local, remote, flow.connection), raw)
+
+    def _sent(self, side: Side, flow: Flow, data: bytes) -> None:
+        message = parse_untrusted(data, stream=flow.reliable)
+        if self.hide_full and side.outside:
+            assert leaks(message) <= self.said_outside, f"an inside address went out: {data.decode()}"
+        own = [at for _, at in side.addresses.bound]
+        element = self.elements.get((side.outside, str(flow.remote)))
+        if element is not None:
+            element.arrive(message, flow)
+        elif flow.remote in own:  # the face sent it to itself
+            (self.public if side.outside else self.lan)(str(flow.local), data, flow.transport)
+        else:
+            side.sent.append((flow, message))
 
     def settle(self) -> None:
         """Let everything happen that happens without time passing."""
@@ -165,8 +248,11 @@ class World:
             busy = False
             for side, other in ((self.lan_side, self.public_side), (self.public_side, self.lan_side)):
                 for emission in side.proxy.take_emissions():
-                    side.sent.append((emission.flow, parse_untrusted(emission.data)))
-                side.events += side.proxy.take_events()
+                    busy = True
+                    self._sent(side, emission.flow, emission.data)
+                for event in side.proxy.take_events():
+                    side.events.append(event)
+                    side.limits.active += isinstance(event, CallOpened) - isinstance(event, CallClosed)
                 for lookup in side.proxy.take_lookups():
                     busy = True
                     found = self.names.get(lookup.uri.host)
@@ -210,6 +296,21 @@ class World:
     def take_public(self) -> list[tuple[str, Message]]:
         """What the server sent to the internet since the last call."""
         return self._take(self.public_side)
+
+    def assert_empty(self) -> None:
+        """Nothing is left of what has passed; bindings and registrars live by their own clock."""
+        for side in (self.lan_side, self.public_side):
+            left = {
+                "transactions": side.proxy.transactions,
+                "calls": len(side.half.calls),
+                "ports": len(side.plane.held),
+                "ties": len(side.plane.ties),
+                "channels": side.channels.in_use,
+                "index": len(side.index.transactions) + len(side.index.branches) + len(side.index.dialogs),
+                "timers": int(side.half.deadline() is not None),
+                "active": side.limits.active,
+            }
+            assert not any(left.values()), (side.outside, left)
 
     def _take(self, side: Side) -> list[tuple[str, Message]]:
         sent, side.sent = side.sent, []

@@ -1,32 +1,24 @@
-"""Requests that came in on this face and wait for their answers: each with its server transaction, findable by what comes
-later (RFC 3261 section 17.2.3)."""
+"""The requests that wait on this face for their answers: the tables of the near role, and how answers leave."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from tunnel.address import Address
 from tunnel.sip.dialog import Call
 from tunnel.sip.edit import stamp_source
 from tunnel.sip.flow import Flow
-from tunnel.sip.half import Emission, Half, is_natted
+from tunnel.sip.half import Emission, Half
 from tunnel.sip.message import Message
-from tunnel.sip.policy import Answer
-from tunnel.sip.response import build_response
+from tunnel.sip.sender import is_natted
 from tunnel.sip.server_transaction import ServerTransaction
 from tunnel.sip.transaction_events import GaveUpWaitingForAck, Terminated
-from tunnel.sip.transaction_key import ServerKey
+from tunnel.sip.transaction_key import ServerKey, server_key
 from tunnel.sip.via import reply_address
 from tunnel.sip.wall import RequestCrossed
 
-__all__ = ["Arrival", "Arrivals", "build_answer"]
-
-# Our number. What one session may have open at once; beyond it new requests are dropped.
-MOST_TRANSACTIONS = 20_000
-
-# Call-ID, From tag and number of an INVITE, To tag of who answers it. Two branches of one forked INVITE, for two phones
-# behind the same agent, differ in the last only.
-_ForkKey = tuple[bytes, bytes, int, bytes]
+__all__ = ["Arrival", "Arrivals"]
 
 
 @dataclass(slots=True, eq=False)
@@ -36,13 +28,13 @@ class Arrival:
     id: int
     key: ServerKey
     request: Message  # as it came, with received and rport in its top Via
+    source: Flow
     flow: Flow  # where answers go
     machine: ServerTransaction
-    call: Call | None
+    call: Call | None = None
     crossed: RequestCrossed | None = None
     held_until: float | None = None
     acked: set[bytes] = field(default_factory=set)
-    forks: set[_ForkKey] = field(default_factory=set)
 
     def deadline(self) -> float | None:
         own = self.machine.deadline()
@@ -51,15 +43,20 @@ class Arrival:
     def tick(self, now: float) -> None:
         self.machine.tick(now)
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether a final response has been given."""
+        return self.machine.last_status >= 200
+
 
 class Arrivals:
-    """The arrivals of one half proxy."""
+    """The server transactions of one half proxy, by key, by handle, and the INVITEs by call and CSeq."""
 
     def __init__(self, half: Half) -> None:
         self._half = half
         self._by_key: dict[ServerKey, Arrival] = {}
         self._by_id: dict[int, Arrival] = {}
-        self._by_fork: dict[_ForkKey, Arrival] = {}  # each fork of an INVITE: for ACK to 2xx, and for PRACK
+        self._invites: dict[tuple[int, int], Arrival] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -67,52 +64,50 @@ class Arrivals:
     def __iter__(self) -> Iterator[Arrival]:
         return iter(list(self._by_id.values()))
 
-    def of_key(self, key: ServerKey) -> Arrival | None:
+    def get(self, handle: int) -> Arrival | None:
+        return self._by_id.get(handle)
+
+    def find(self, key: ServerKey) -> Arrival | None:
         return self._by_key.get(key)
 
-    def of_id(self, number: int) -> Arrival | None:
-        return self._by_id.get(number)
+    def invite(self, call: Call, cseq: int) -> Arrival | None:
+        """The INVITE of ``call`` with that CSeq number: what its ACK and PRACK are about."""
+        return self._invites.get((call.handle, cseq))
 
-    def invite_of(self, message: Message, cseq: int) -> Arrival | None:
-        """The INVITE number ``cseq`` in whose dialog the sender of ``message`` acknowledges something."""
-        return self._by_fork.get((message.call_id, message.from_tag, cseq, message.to_tag))
-
-    def note_fork(self, invite: Arrival, to_tag: bytes) -> None:
-        """Somebody with ``to_tag`` answers the INVITE."""
-        fork = invite.request.call_id, invite.request.from_tag, invite.request.cseq[0], to_tag
-        invite.forks.add(fork)
-        self._by_fork[fork] = invite
-
-    def take_on(self, message: Message, flow: Flow, key: ServerKey, now: float) -> Arrival | None:
-        """A new request; None when there are too many."""
+    def take_on(self, message: Message, flow: Flow, now: float) -> Arrival:
+        """A new request. Raises BadPacket when it is too long to be answered."""
         half = self._half
-        if len(self._by_id) >= MOST_TRANSACTIONS:
-            half.counters.bump("sip.dropped.too_many_transactions")
-            return None
-        natted = is_natted(message, flow)
-        remote = flow.remote if flow.reliable else reply_address(message.top_via, flow.remote, force_rport=natted)
-        machine = ServerTransaction(message.method == "INVITE", flow.reliable, now)
         stamped = stamp_source(message, flow.remote)
+        remote = flow.remote
+        if not flow.reliable:
+            remote = reply_address(message.top_via, flow.remote, force_rport=is_natted(message, flow))
+        machine = ServerTransaction(message.method == "INVITE", flow.reliable, now)
         answers = Flow(flow.transport, flow.local, remote, flow.connection)
-        arrival = Arrival(half.handle(), key, stamped, answers, machine, None)
-        self._by_key[key] = arrival
+        arrival = Arrival(half.handle(), server_key(message), stamped, flow, answers, machine)
+        self._by_key[arrival.key] = arrival
         self._by_id[arrival.id] = arrival
-        half.index.transactions[key] = half.number
+        half.index.transactions[arrival.key] = half.number
         return arrival
 
-    def respond(self, arrival: Arrival, raw: bytes, status: int, tag: bytes, now: float, rseq: int = 0) -> None:
-        """Answer with ``raw``; ``rseq`` as in ``ServerTransaction.respond``."""
-        arrival.machine.respond(raw, status, tag, now, rseq)
-        self.drain(arrival)
+    def belongs_to(self, arrival: Arrival, call: Call) -> None:
+        """``arrival`` is a request of ``call``."""
+        arrival.call = call
+        if arrival.request.method == "INVITE":
+            self._invites[call.handle, arrival.request.cseq[0]] = arrival
 
-    def drain(self, arrival: Arrival) -> None:
-        """Let out what its transaction wants; to be called after each change of it."""
+    def respond(self, arrival: Arrival, raw: bytes, status: int, tag: bytes, now: float, rseq: int = 0) -> None:
+        """Send a response; ``rseq``: see ServerTransaction."""
+        arrival.machine.respond(raw, status, tag, now, rseq)
+        self.drain(arrival, now)
+
+    def drain(self, arrival: Arrival, now: float) -> None:
+        """Carry out what the transaction wants; to be called after each change of it."""
         half = self._half
         for event in arrival.machine.events():
             if isinstance(event, Terminated):
                 self.forget(arrival)
-            elif isinstance(event, GaveUpWaitingForAck):
-                half.counters.bump("sip.never_acknowledged")
+            elif isinstance(event, GaveUpWaitingForAck) and arrival.call is not None and not arrival.acked:
+                half.never_acknowledged(arrival.call, now)
         for data in arrival.machine.outgoing():
             half.emissions.append(Emission(data, arrival.flow))
         half.schedule(arrival)
@@ -121,19 +116,25 @@ class Arrivals:
         self._by_key.pop(arrival.key, None)
         self._by_id.pop(arrival.id, None)
         self._half.index.transactions.pop(arrival.key, None)
-        for fork in arrival.forks:
-            if self._by_fork.get(fork) is arrival:
-                del self._by_fork[fork]
+        if arrival.call is not None:
+            key = arrival.call.handle, arrival.request.cseq[0]
+            if self._invites.get(key) is arrival:
+                del self._invites[key]
 
+    def transport_failed(self, transport: str, remote: Address, connection: int, now: float) -> None:
+        """A connection is gone: answers go where the Via says, over a new one (RFC 3261 section 18.2.2)."""
+        for arrival in self:
+            flow = arrival.flow
+            if (flow.transport, flow.remote) != (transport, remote) or flow.connection not in (0, connection):
+                continue
+            there = Address(remote.host, arrival.request.top_via.sent_by.port)
+            if there == remote:
+                continue
+            arrival.flow = Flow(transport, flow.local, there)
+            if arrival.machine.last_status:
+                arrival.machine.receive_retransmission(now)
+                self.drain(arrival, now)
 
-def build_answer(request: Message, answer: Answer, tag: bytes) -> bytes:
-    """A final response of our own making, which says why (RFC 3261 section 20.43)."""
-    extra = []
-    if answer.warning:
-        quoted = answer.warning.replace("\\", " ").replace('"', "'").encode("utf-8", "replace")
-        extra.append(b'Warning: 399 wallpass "%s"' % quoted)
-    if answer.retry_after_s:
-        extra.append(b"Retry-After: %d" % answer.retry_after_s)
-    if answer.status == 420:
-        extra += [b"Unsupported: " + header.value for header in request.all("proxy-require")]
-    return build_response(request, answer.status, answer.reason, tag, extra)
+    def clear(self) -> None:
+        for arrival in self:
+            self.forget(arrival)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 
 from tunnel.address import Address, is_private
-from tunnel.errors import BadPacket, LocalMisuse
+from tunnel.errors import BadPacket
 from tunnel.sip.bindings import Bindings
-from tunnel.sip.mask import ContactMask, MaskKey, uri_digest
+from tunnel.sip.mask import ContactMask, MaskKey
 from tunnel.sip.uri import SipUri
 
-__all__ = ["BINDING_BYTES", "ContactMasks", "Opened"]
+__all__ = ["MASK_PARAM", "NOBODY", "OWNER_BYTES", "ContactMasks", "Opened", "is_unreachable", "without_headers"]
 
 MASK_PARAM = "wp"
-BINDING_BYTES = 8
+OWNER_BYTES = 8
+NOBODY = bytes(OWNER_BYTES)  # the owner of an address that its own user agent did not tell us
 # Which side of the wall the masked Contact lives on: the top bit of the agent's number inside the mask.
 _OUTSIDE_BIT = 0x8000_0000
 # Our number. A mask must stay the same over many registrations, or each refresh would add a binding at the registrar;
@@ -27,10 +29,22 @@ _ADDRESS_INSIDE = re.compile(rb"(?:[0-9]{1,3}\.){3}[0-9]{1,3}|\[[0-9A-Fa-f:.]+\]
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a mask stood for: the exact URI, and the key of the binding that knows the way."""
+    """What a mask stood for: the exact URI, the key of the binding that knows the way, and who was dialled.
+
+    ``dialled`` is the user part that came with the mask: a carrier puts the number there that its customer is to see.
+    """
 
     uri: bytes
-    binding: bytes
+    key: bytes
+    dialled: bytes | None
+
+    @property
+    def request_uri(self) -> bytes:
+        """The exact URI (C3), its user replaced where somebody else was dialled."""
+        original = SipUri.parse_untrusted(self.uri)
+        if self.dialled is None or unquote_to_bytes(self.dialled) == unquote_to_bytes(original.user or b""):
+            return self.uri
+        return original.with_user(self.dialled)
 
 
 class ContactMasks:
@@ -52,56 +66,51 @@ class ContactMasks:
         self._key = key
         self._agent = agent
 
-    def mask(self, uri: SipUri, binding: bytes, at: Address, transport: str, now: float) -> bytes:
-        """The URI to show on this face for ``uri`` of the other side: our address and a token in it (C1, C2)."""
+    def mask(self, uri: SipUri, owner: bytes, at: Address, transport: str, now: float) -> bytes:
+        """The URI to show on this face for ``uri`` of the other side: our address and a token in it (C1, C2).
+
+        Raises BadPacket while there is no key.
+        """
         if self._key is None:
-            raise LocalMisuse("there is no key to mask with before the first session")
-        owner = self._agent | (0 if self._outside else _OUTSIDE_BIT)
+            raise BadPacket("there is no key to mask with before the first session", status=503)
+        agent = self._agent | (0 if self._outside else _OUTSIDE_BIT)
         step = int((now + self._epoch_s) // _EXPIRY_STEP_S) + 2
-        token = self._key.seal_contact(owner, step * _EXPIRY_STEP_S, binding + _target(uri))
-        shown = uri.with_hostport(str(at).encode("ascii"))
+        token = self._key.seal_contact(agent, step * _EXPIRY_STEP_S, owner + without_headers(uri))
+        shown = SipUri.parse_untrusted(uri.with_hostport(str(at).encode("ascii")))
         for name, value in uri.params:
-            if value is not None and _ADDRESS_INSIDE.search(value):
-                shown = SipUri.parse_untrusted(shown).without_param(name.decode("latin-1").lower())
-        shown = SipUri.parse_untrusted(shown).without_param("maddr")
-        parsed = SipUri.parse_untrusted(shown)
-        if transport == "udp":
-            shown = parsed.without_param("transport")
-        elif parsed.scheme != "sips":
-            shown = parsed.with_param("transport", transport.encode("ascii"))
-        return SipUri.parse_untrusted(shown).with_param(MASK_PARAM, token)
+            if name.lower() == b"maddr" or (value is not None and _ADDRESS_INSIDE.search(value)):
+                shown = SipUri.parse_untrusted(shown.without_param(name.decode("latin-1").lower()))
+        if transport == "udp" and uri.transport not in ("", "udp"):
+            shown = SipUri.parse_untrusted(shown.without_param("transport"))
+        elif transport != "udp" and uri.scheme != "sips":
+            shown = SipUri.parse_untrusted(shown.with_param("transport", transport.encode("ascii")))
+        return shown.with_param(MASK_PARAM, token)
 
     def open_own(self, uri: SipUri, now: float) -> Opened | None:
-        """The Contact of *this* side that ``uri`` stands for, its user replaced where somebody else was dialled (C3).
+        """The Contact of *this* side that ``uri`` stands for (C3).
 
         None: no mask, not a live one, or one of the other side.
         """
         mask = self._opened(uri, now)
-        if mask is None or bool(mask.agent & _OUTSIDE_BIT) is not self._outside:
+        if mask is None or self._leads_outside(mask) is not self._outside:
             return None
         if mask.uri is not None:
-            binding, text = mask.uri[:BINDING_BYTES], mask.uri[BINDING_BYTES:]
-        else:
-            found = self._bindings.by_digest(mask.digest, now)
-            if found is None:
-                return None
-            binding, text = found
-        try:
-            original = SipUri.parse_untrusted(text)
-        except BadPacket:
-            return None
-        if uri.user != original.user and uri.user is not None:
-            return Opened(original.with_user(uri.user), binding)
-        return Opened(text, binding)
+            return Opened(mask.uri[OWNER_BYTES:], mask.digest, uri.user)
+        binding = self._bindings.get(mask.digest, now)
+        return None if binding is None else Opened(binding.contact, mask.digest, uri.user)
 
     def is_live(self, uri: SipUri, now: float) -> bool:
         """Whether ``uri`` bears a mask of this agent, whichever side it stands for, that has not expired."""
         return self._opened(uri, now) is not None
 
-    def remember(self, binding: bytes, uri: SipUri) -> None:
-        """A Contact of this side passed: keep it for a mask too small to hold it."""
-        target = _target(uri)
-        self._bindings.remember(binding, uri_digest(binding + target), target)
+    def leads_inside(self, uri: SipUri, now: float) -> bool:
+        """Whether ``uri`` bears a live mask of this agent that stands for a Contact inside."""
+        mask = self._opened(uri, now)
+        return mask is not None and not self._leads_outside(mask)
+
+    @staticmethod
+    def _leads_outside(mask: ContactMask) -> bool:
+        return bool(mask.agent & _OUTSIDE_BIT)
 
     def _opened(self, uri: SipUri, now: float) -> ContactMask | None:
         token = uri.param(MASK_PARAM)
@@ -111,8 +120,8 @@ class ContactMasks:
         return mask if mask.agent & ~_OUTSIDE_BIT == self._agent else None
 
 
-def _target(uri: SipUri) -> bytes:
-    """The URI without its headers, which stay visible behind the mask and have no place in a Request-URI."""
+def without_headers(uri: SipUri) -> bytes:
+    """The URI without its headers, which stay visible behind a mask and have no place in a Request-URI."""
     return uri.text[: uri.params_span[1]]
 
 

@@ -15,17 +15,28 @@ from tunnel.sip.message import Message
 
 __all__ = ["Call", "CallTable", "Dialog", "DialogKey", "Party"]
 
+# Our number: no honest subscription forks wider.
+MOST_DIALOGS = 64
+
 DialogKey = tuple[bytes, bytes, bytes]  # Call-ID, tag of the party on this face, tag of the party beyond the wall
 
 
 @dataclass(slots=True)
 class Party:
-    """The user agent on this face: its remote target (exact Contact bytes), the route set towards it, its flow."""
+    """The user agent on this face: its remote target (exact Contact bytes), the route set towards it, its flow.
+
+    ``natted``: only the flow leads to it. ``knows_route``: the dialog has its route set, which never changes (12.2).
+    """
 
     target: bytes = b""
     route_set: tuple[bytes, ...] = ()
     flow: Flow | None = None
     natted: bool = False
+    knows_route: bool = False
+
+    def came_by(self, flow: Flow) -> None:
+        """A message of this party came by ``flow``: the way back, where its address is not (a NAT may move it)."""
+        self.flow = flow if self.natted or flow.reliable else None
 
 
 @dataclass(slots=True)
@@ -35,11 +46,16 @@ class Dialog:
     answerer_tag: bytes
     party: Party
     confirmed: bool = False
+    ended: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Call:
-    """What began with one dialog-forming request: early dialogs, one per fork, of which usually one is confirmed."""
+    """What began with one dialog-forming request: early dialogs, one per fork, of which usually one is confirmed.
+
+    ``trusted``: the other party is one whose word on identities is passed on, and who may ask for credentials.
+    ``expires_at``: when it is forgotten, None while only its end can tell.
+    """
 
     handle: int
     method: str
@@ -49,10 +65,17 @@ class Call:
     opened_at: float
     caller: Party = field(default_factory=Party)
     dialogs: dict[bytes, Dialog] = field(default_factory=dict)
+    trusted: bool = True
     media: CallMedia | None = None
     answered_at: float | None = None
     ended: bool = False
     expires_at: float | None = None
+
+    def deadline(self) -> float | None:
+        return self.expires_at
+
+    def tick(self, now: float) -> None:
+        """Its owner forgets it."""
 
     def fork_of(self, message: Message) -> bytes:
         """The answerer's tag in ``message``, whichever way it travels; empty while there is none."""
@@ -89,6 +112,7 @@ class CallTable:
         self._number = number
         self._by_handle: dict[int, Call] = {}
         self._by_dialog: dict[DialogKey, Call] = {}
+        self._subscriptions: dict[tuple[bytes, bytes], Call] = {}  # Call-ID and tag of a subscriber beyond the wall
 
     def __len__(self) -> int:
         return len(self._by_handle)
@@ -101,6 +125,8 @@ class CallTable:
 
     def add(self, call: Call) -> None:
         self._by_handle[call.handle] = call
+        if call.method != "INVITE" and not call.caller_here:
+            self._subscriptions[call.call_id, call.caller_tag] = call
 
     def index(self, call: Call) -> list[Call]:
         """Make the dialogs that ``call`` has by now findable, unless it was removed already.
@@ -119,20 +145,24 @@ class CallTable:
         return displaced
 
     def find(self, request: Message) -> Call | None:
-        """The call in whose dialog the party on this face sent ``request``."""
-        return self._by_dialog.get((request.call_id, request.from_tag, request.to_tag))
+        """The call in whose dialog the party on this face sent ``request``.
+
+        A NOTIFY may come before the answer to the SUBSCRIBE or REFER that it belongs to: then it makes the dialog (RFC
+        6665 section 4.1.2.4).
+        """
+        found = self._by_dialog.get((request.call_id, request.from_tag, request.to_tag))
+        if found is None and request.method == "NOTIFY":
+            found = self._subscriptions.get((request.call_id, request.to_tag))
+            if found is not None and request.from_tag and len(found.dialogs) < MOST_DIALOGS:
+                found.dialog(request.from_tag)
+                self.index(found)
+        return found
 
     def remove(self, call: Call) -> None:
         self._by_handle.pop(call.handle, None)
+        if self._subscriptions.get((call.call_id, call.caller_tag)) is call:
+            del self._subscriptions[call.call_id, call.caller_tag]
         for key in call.dialog_keys():
             if self._by_dialog.get(key) is call:
                 del self._by_dialog[key]
                 self._index.pop(key, None)
-
-    def expired(self, now: float) -> list[Call]:
-        """The calls whose time is over."""
-        return [call for call in self._by_handle.values() if call.expires_at is not None and call.expires_at <= now]
-
-    def deadline(self) -> float | None:
-        """When the next call's time is over."""
-        return min((c.expires_at for c in self._by_handle.values() if c.expires_at is not None), default=None)

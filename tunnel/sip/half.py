@@ -6,72 +6,67 @@ over the wall and leave by its face (far.py).
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import itertools
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
-from tunnel.address import Address
 from tunnel.counters import Counters
-from tunnel.errors import BadPacket
-from tunnel.media.body import SipBody
-from tunnel.media.exchange import Carriage, carriage_of
+from tunnel.media.exchange import Side
 from tunnel.media.offer_answer import CallMedia
-from tunnel.media.plane import CannotRelay, LedgerFull
-from tunnel.sip.bindings import Bindings
-from tunnel.sip.contacts import BINDING_BYTES, ContactMasks, is_unreachable
+from tunnel.sip.bindings import Binding, Bindings
+from tunnel.sip.bodies import bears_media, body_of, carriage, without_media
+from tunnel.sip.contacts import NOBODY, ContactMasks, without_headers
 from tunnel.sip.dialog import Call, CallTable
+from tunnel.sip.face_index import FaceAddresses, FaceIndex
 from tunnel.sip.flow import Flow
 from tunnel.sip.message import Message
-from tunnel.sip.name_addr import NameAddr
-from tunnel.sip.policy import Answer, FacePolicy
+from tunnel.sip.policy import FacePolicy
 from tunnel.sip.rewrite import Rewriter
-from tunnel.sip.transaction_key import ServerKey
+from tunnel.sip.sender import contact_uri, is_natted, is_out_of_reach, owner_of, sip_uri, uri_of_value
 from tunnel.sip.uri import SipUri
 from tunnel.sip.wall import WallMessage
 
 __all__ = [
-    "AFTER_BYE_S",
-    "AFTER_FAILURE_S",
-    "BYE_GOES_ON",
+    "DIALOG_FORMING",
+    "TARGET_REFRESH",
     "CallAnswered",
     "CallClosed",
     "CallOpened",
+    "Conclusion",
     "Emission",
     "FaceAddresses",
     "FaceIndex",
     "Half",
     "Lookup",
     "RelayEvent",
-    "cannot_relay",
-    "check_lists_untrusted",
+    "Sender",
+    "Timed",
     "contact_uri",
     "is_natted",
     "sip_uri",
-    "uri_of_value",
 ]
+
+# RFC 3261 section 12.1, RFC 6665, RFC 3515; and the requests whose Contact moves a dialog (12.2, RFC 3311).
+DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
+TARGET_REFRESH = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER"})
 
 # Our numbers. How long media leases outlive a call: late packets after BYE, hardly anything after a failure (I6).
 AFTER_BYE_S = 5.0
 AFTER_FAILURE_S = 2.0
 # How long late messages of an ended call still find their way (64 * T1 of RFC 3261 section 17.1.1.1).
 LATE_S = 32.0
+# How long a Contact in a message that registers nothing is remembered.
+PASSING_S = 3600.0
 # A subscription that does not say how long it lasts (most event packages default to an hour or less).
 SUBSCRIPTION_S = 3600.0
 
 # Answers to BYE after which the party will send another BYE rather than give up.
 BYE_GOES_ON = frozenset({401, 407, 491, 494})
 
-# Where offers and answers travel (RFC 6337 section 2.2); what else bears SDP only talks of media.
-_MEDIA_METHODS = frozenset({"INVITE", "ACK", "PRACK", "UPDATE"})
-# How RFC 3261 section 21 names the statuses that CannotRelay has.
-_CANNOT_RELAY = {400: "Bad Request", 415: "Unsupported Media Type", 488: "Not Acceptable Here", 493: "Undecipherable"}
-
-_LISTS = ("contact", "record-route", "route", "refer-to", "referred-by", "supported")
-
-_Key = TypeVar("_Key")
+_STATE_EXPIRES = re.compile(rb"(?i);[ \t]*expires[ \t]*=[ \t]*([0-9]{1,10})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,30 +115,20 @@ class CallClosed:
 RelayEvent: TypeAlias = CallOpened | CallAnswered | CallClosed
 
 
-class FaceAddresses:
-    """The listeners of a face: what stands in Via, Contact and Record-Route, by transport and address family."""
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sent a message: its name for bindings, and whether it sits behind a NAT of its own."""
 
-    def __init__(self, bound: list[tuple[str, Address]]) -> None:
-        self.bound = tuple(bound)
-
-    def pick(self, transport: str, ipv6: bool) -> Address | None:
-        """The first listener of ``transport`` in that family."""
-        return next((a for t, a in self.bound if t == transport and a.is_ipv6 is ipv6), None)
-
-    def is_own(self, uri: SipUri) -> bool:
-        """Whether ``uri`` names this face itself."""
-        default = 5061 if uri.scheme == "sips" or uri.transport == "tls" else 5060
-        return any(uri.host == a.host and (uri.port or default) == a.port for _, a in self.bound)
+    owner: bytes
+    natted: bool
 
 
-@dataclass(slots=True)
-class FaceIndex:
-    """What all half proxies of one face must find each other by; the value is the number of the half proxy."""
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """A final answer: its status, and the dialog (the answerer's tag) it belongs to."""
 
-    transactions: dict[ServerKey, int] = field(default_factory=dict)
-    branches: dict[bytes, int] = field(default_factory=dict)
-    dialogs: dict[tuple[bytes, bytes, bytes], int] = field(default_factory=dict)
-    registrars: dict[str, dict[int, float]] = field(default_factory=dict)  # peer IP -> half proxy -> until when
+    status: int
+    fork: bytes
 
 
 class Timed(Protocol):
@@ -215,9 +200,7 @@ class Half:
         return list(found.values())
 
     def deadline(self) -> float | None:
-        calls = self.calls.deadline()
-        timer = self._timers[0][0] if self._timers else None
-        return min((at for at in (calls, timer) if at is not None), default=None)
+        return self._timers[0][0] if self._timers else None
 
     # Names
 
@@ -225,55 +208,89 @@ class Half:
         """A fresh handle that nobody can guess: calls, transactions, lookups."""
         return int.from_bytes(self.entropy(8)) >> 1 | 1
 
-    def binding_key(self, message: Message, flow: Flow) -> bytes:
-        """The name of the user agent that sent ``message``: who it says it is, where it comes from, and what it calls
-        itself there, for one user may have two phones behind one NAT."""
-        header = message.header("from" if message.is_request else "to")
-        who = b""
-        if header is not None:
-            try:
-                address = NameAddr.parse_untrusted(header.value)
-                who = address.uri.text.split(b";")[0] if isinstance(address.uri, SipUri) else address.uri_text
-            except BadPacket:
-                who = header.value
-        contact = contact_uri(message)
-        parts = who, flow.remote.host.encode(), contact.hostport if contact is not None else b""
-        return hashlib.blake2b(b"\0".join(parts), digest_size=BINDING_BYTES).digest()
+    # Senders
+
+    def note_sender(self, message: Message, flow: Flow, now: float, path: tuple[bytes, ...] = ()) -> Sender:
+        """Who sent ``message``; its Contacts lead back to it from now on. Raises BadPacket."""
+        owner = owner_of(message, flow)
+        natted = message.is_request and is_natted(message, flow)
+        if not natted and not self._has_proxies(message) and is_out_of_reach(message, flow, self.policy.may_send):
+            self.counters.bump("sip.contacts_out_of_reach")
+            natted = True
+        for value in message.values("contact"):
+            uri = uri_of_value(value.text)
+            if uri is not None:
+                self.bindings.note(Binding(owner, without_headers(uri), flow, natted, now + PASSING_S, path))
+        for name in ("refer-to", "referred-by"):
+            for value in message.values(name):
+                uri = uri_of_value(value.text)
+                if uri is not None:
+                    self.bindings.note(Binding(NOBODY, without_headers(uri), None, False, now + PASSING_S))
+        return Sender(owner, natted)
+
+    def _has_proxies(self, message: Message) -> bool:
+        """Whether proxies of this side want to stay between us and the sender; redirects and registrars are no party."""
+        if message.status >= 300 or (message.status and message.cseq_method == "REGISTER"):
+            return True
+        return bool(self.foreign_record_routes(message))
+
+    def foreign_record_routes(self, message: Message) -> list[bytes]:
+        """The Record-Route values of the proxies between us and the sender.
+
+        In a response they stand above the value that we put into the request: the last one of ours, for a request that
+        came round to us again on its way (a hairpin) has another above it.
+        """
+        values = [value.text for value in message.values("record-route")]
+        own = [n for n, value in enumerate(values) if (uri := uri_of_value(value)) and self.addresses.is_own(uri)]
+        return values if message.is_request or not own else values[: own[-1]]
 
     # Media
 
     def hear(self, call: Call | None, message: Message, flow: Flow, now: float) -> tuple[int, ...]:
         """SDP of this face's party arrived in ``message``: the channel of each m-line. Raises CannotRelay, LedgerFull."""
-        if call is None or call.media is None or not _bears_media(message):
+        if call is None or call.media is None or not bears_media(message):
             return ()
-        return call.media.hear(call.fork_of(message), _body(message), flow.remote.host, now, _carriage(message))
+        return call.media.hear(call.fork_of(message), body_of(message), flow.remote.host, now, carriage(message))
 
     def speak(self, call: Call | None, message: Message, channels: tuple[int, ...], now: float) -> bytes | None:
         """SDP of the other side is about to leave in ``message``: the body with this face's leases in it, None where
         nothing changes. Raises CannotRelay, LedgerFull."""
-        if call is None or call.media is None or not _bears_media(message):
-            return None
-        return call.media.speak(call.fork_of(message), _body(message), channels, now, _carriage(message))
+        if call is None or call.media is None or not bears_media(message):
+            return without_media(message, self.addresses.bound[0][1].host)
+        return call.media.speak(call.fork_of(message), body_of(message), channels, now, carriage(message))
 
     # Calls
 
-    def open_call(self, call: Call, outbound: bool) -> None:
+    def open_call(self, call: Call, request: Message, outbound: bool) -> None:
+        """A dialog-forming request passes."""
         self.calls.add(call)
         if call.method != "INVITE":
-            call.expires_at = call.opened_at + SUBSCRIPTION_S + LATE_S
+            self.touch_call(call, request, call.opened_at)
             return
+        call.media = self.new_media(call.handle)
         self.counters.bump("sip.calls_opened")
         self.events.append(CallOpened(call.handle, call.call_id, outbound))
 
-    def index_call(self, call: Call, now: float) -> None:
-        """Its parties' requests find the call from now on, and no other one with the same tags."""
-        for displaced in self.calls.index(call):
-            self.end_call(displaced, now, linger_s=AFTER_FAILURE_S)
-
-    def answer_call(self, call: Call, fork: bytes, now: float) -> None:
-        """A 2xx to the INVITE passed: that dialog is confirmed, the other forks' media go."""
+    def conclude(self, call: Call, request: Message, response: Conclusion, offerer: Side, now: float) -> None:
+        """What the final answer to ``request`` means for its call. ``offerer``: who sent it, seen from this face."""
         if call.ended:
             return
+        method, status = request.method, response.status
+        if status < 300:
+            if method == "INVITE":
+                self._answer_call(call, response.fork, now)
+            elif method == "BYE":
+                self._end_dialog(call, response.fork, now)
+        elif not request.to_tag:
+            self.end_call(call, now, linger_s=AFTER_FAILURE_S, status=status)
+        elif method in ("INVITE", "UPDATE"):
+            if call.media is not None and request.body:
+                call.media.roll_back(response.fork, offerer, now)
+        elif method == "BYE" and status not in BYE_GOES_ON:
+            self._end_dialog(call, response.fork, now)
+
+    def _answer_call(self, call: Call, fork: bytes, now: float) -> None:
+        """A 2xx to the INVITE passed: that dialog is confirmed, the other forks' media go."""
         call.dialog(fork).confirmed = True
         call.expires_at = None
         if call.media is not None:
@@ -282,22 +299,28 @@ class Half:
             call.answered_at = now
             self.events.append(CallAnswered(call.handle, now - call.opened_at))
 
-    def end_dialog(self, call: Call, fork: bytes, now: float) -> None:
-        """A BYE ended one dialog. The call is over with the last that was answered; while none was, its INVITE says so."""
-        if call.ended or fork not in call.dialogs:
+    def _end_dialog(self, call: Call, fork: bytes, now: float) -> None:
+        """A BYE ended one dialog; the call goes on while it has another one, or while it still rings elsewhere."""
+        if call.method != "INVITE":
             return
-        call.dialogs[fork].confirmed = False
-        if call.answered_at is not None and not any(dialog.confirmed for dialog in call.dialogs.values()):
+        call.dialog(fork).ended = True
+        lives_on = any(dialog.confirmed and not dialog.ended for dialog in call.dialogs.values())
+        if call.answered_at is not None and not lives_on:
             self.end_call(call, now, linger_s=AFTER_BYE_S)
         elif call.media is not None:
             call.media.drop_fork(fork, AFTER_BYE_S, now)
+
+    def drop_early(self, call: Call, fork: bytes, now: float) -> None:
+        """A 199 said that one early dialog is over (RFC 6228): its media go at once."""
+        if call.media is not None and not call.dialog(fork).confirmed:
+            call.media.drop_fork(fork, AFTER_FAILURE_S, now)
 
     def end_call(self, call: Call, now: float, *, linger_s: float, status: int = 0) -> None:
         """Nobody talks any more: media go now, the memory of the call stays for late messages."""
         if call.ended:
             return
         call.ended = True
-        call.expires_at = now + LATE_S
+        self.expire(call, now + LATE_S)
         if call.media is not None:
             call.media.close(linger_s, now)
             call.media = None
@@ -306,13 +329,32 @@ class Half:
         seconds = now - call.answered_at if call.answered_at is not None else 0.0
         self.events.append(CallClosed(call.handle, status, seconds))
 
+    def never_acknowledged(self, call: Call, now: float) -> None:
+        """No ACK came for the answer of ``call``: unless one comes yet, its callee will give it up (13.3.1.4)."""
+        self.counters.bump("sip.never_acknowledged")
+        if not call.ended:
+            self.expire(call, now + LATE_S)
+
+    def acknowledge(self, call: Call) -> None:
+        """An ACK passed."""
+        if not call.ended and call.method == "INVITE":
+            call.expires_at = None
+
     def touch_call(self, call: Call, message: Message, now: float) -> None:
-        """A subscription was refreshed: it lives as long as that says."""
+        """A subscription was refreshed or ended: it lives as long as that says."""
         if call.method == "INVITE" or call.ended:
             return
-        header = message.header("expires")
-        lasts_s = float(header.value) if header is not None and header.value.isdigit() else SUBSCRIPTION_S
-        call.expires_at = now + min(lasts_s, 86_400.0) + LATE_S
+        self.expire(call, now + min(_lasts_s(message), 86_400.0) + LATE_S)
+
+    def expire(self, call: Call, at: float) -> None:
+        """Forget ``call`` at ``at``, unless it is said otherwise before."""
+        call.expires_at = at
+        self.schedule(call)
+
+    def index_call(self, call: Call, now: float) -> None:
+        """Its parties' requests find the call from now on, and no other one with the same tags."""
+        for displaced in self.calls.index(call):
+            self.end_call(displaced, now, linger_s=AFTER_FAILURE_S)
 
     def close_call(self, call: Call, now: float) -> None:
         """Forget a call altogether."""
@@ -321,80 +363,18 @@ class Half:
 
     def forget_everything(self) -> None:
         """The session is over: nothing on the face may lead here any more."""
-        _drop_all(self.index.transactions, self.number)
-        _drop_all(self.index.branches, self.number)
-        _drop_all(self.index.dialogs, self.number)
-        for host, registered in list(self.index.registrars.items()):
-            registered.pop(self.number, None)
-            if not registered:
-                del self.index.registrars[host]
+        self.index.forget(self.number)
+        self._timers.clear()
 
 
-def _drop_all(table: dict[_Key, int], number: int) -> None:
-    for key in [key for key, owner in table.items() if owner == number]:
-        del table[key]
-
-
-def _bears_media(message: Message) -> bool:
-    return bool(message.body) and message.cseq[1] in _MEDIA_METHODS
-
-
-def cannot_relay(error: CannotRelay | LedgerFull) -> Answer:
-    """The answer to a request whose media this end cannot relay."""
-    if isinstance(error, LedgerFull):
-        return Answer(503, "Service Unavailable", "no media port is free", 2)
-    return Answer(error.status, _CANNOT_RELAY.get(error.status, "Not Acceptable Here"), error.warning)
-
-
-def _body(message: Message) -> SipBody:
-    kind, encoding = message.header("content-type"), message.header("content-encoding")
-    return SipBody(message.body, kind.value if kind else b"", encoding.value if encoding else b"")
-
-
-def _carriage(message: Message) -> Carriage:
-    return carriage_of(message.method, message.status, message.header("rseq") is not None)
-
-
-def check_lists_untrusted(message: Message) -> None:
-    """Read the lists that relaying reads, before anything is done. Raises BadPacket when a quote or bracket is open."""
-    for name in _LISTS:
-        message.values(name)
-
-
-def contact_uri(message: Message) -> SipUri | None:
-    """The URI of the first Contact, None where there is none that can be read."""
-    values = message.values("contact")
-    return uri_of_value(values[0].text) if values else None
-
-
-def uri_of_value(value: bytes) -> SipUri | None:
-    """The SIP URI in a name-addr or addr-spec value; None where there is none that can be read."""
-    try:
-        uri = NameAddr.parse_untrusted(value).uri
-    except BadPacket:
-        return None
-    return uri if isinstance(uri, SipUri) else None
-
-
-def sip_uri(text: bytes) -> SipUri | None:
-    """The SIP URI ``text``; None where it is none."""
-    try:
-        return SipUri.parse_untrusted(text)
-    except BadPacket:
-        return None
-
-
-def is_natted(message: Message, flow: Flow) -> bool:
-    """Whether the sender of ``message`` sits behind a NAT that it does not know of (FIELD-NOTES S3-1).
-
-    A request's top Via names the address its sender thinks it has; a response has only its Contact to compare.
-    """
-    if message.is_request:
-        host = message.top_via.host
-    else:
-        contact = contact_uri(message)
-        host = contact.host if contact is not None and is_unreachable(contact.host) else ""
-    try:
-        return bool(host) and Address(host, 0).ip != flow.remote.ip
-    except ValueError:
-        return False
+def _lasts_s(message: Message) -> float:
+    """How long a subscription lives by what ``message`` says of it (RFC 6665 sections 4.1.2 and 4.1.3)."""
+    state = message.header("subscription-state")
+    if state is not None:
+        if state.value.lower().startswith(b"terminated"):
+            return 0.0
+        match = _STATE_EXPIRES.search(state.value)
+        if match is not None:
+            return float(match[1])
+    header = message.header("expires")
+    return float(header.value) if header is not None and header.value.isdigit() else SUBSCRIPTION_S

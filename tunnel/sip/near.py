@@ -1,176 +1,190 @@
-"""The near role: requests that arrive on this face, until their answers have come back over the wall.
+"""The near role: requests that arrive on this face, on their way over the wall.
 
 request -> server transaction -> facts (call, flow, SDP heard) -> over the wall
-wall    -> Via stack and route set restored, SDP spoken, Contacts shown -> server transaction -> sender
+The way back is answers.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from tunnel.address import Address
 from tunnel.errors import BadPacket
-from tunnel.media.exchange import Side
 from tunnel.media.plane import CannotRelay, LedgerFull
-from tunnel.sip.arrivals import Arrival, Arrivals, build_answer
-from tunnel.sip.dialog import Call, Party
+from tunnel.sip.answers import Answers
+from tunnel.sip.arrivals import Arrival, Arrivals
+from tunnel.sip.contacts import MASK_PARAM
+from tunnel.sip.dialog import Call
 from tunnel.sip.flow import Flow
 from tunnel.sip.grammar import number
-from tunnel.sip.half import (
-    AFTER_FAILURE_S,
-    BYE_GOES_ON,
-    Half,
-    Timed,
-    cannot_relay,
-    check_lists_untrusted,
-    contact_uri,
-    is_natted,
-    uri_of_value,
-)
-from tunnel.sip.message import Message, parse_untrusted
-from tunnel.sip.policy import Admit, Answer
-from tunnel.sip.registrations import note_registration
+from tunnel.sip.half import DIALOG_FORMING, TARGET_REFRESH, Half, Timed
+from tunnel.sip.message import Message
+from tunnel.sip.policy import Admit, Answer, Purpose, answer_to
 from tunnel.sip.response import build_response
-from tunnel.sip.rewrite import RECORD_ROUTED, own_record_route
-from tunnel.sip.transaction_key import ServerKey, cancelled_key, server_key
+from tunnel.sip.sender import check_lists_untrusted, contact_uri, uri_of_value
+from tunnel.sip.transaction_key import cancelled_key, server_key
 from tunnel.sip.wall import CancelCrossed, Failed, RequestCrossed, ResponseCrossed
 
 __all__ = ["Near"]
 
-# Our numbers. A new request waits this long for a link that just went down (SIP-RULES K), then it gets 503 with this
-# Retry-After.
+# Our numbers. What one session may have open at once; beyond it requests are dropped.
+MOST_TRANSACTIONS = 20_000
+# A new request waits this long for a link that just went down (SIP-RULES K), then gets 503 with this Retry-After.
 HOLD_S = 2.0
 RETRY_AFTER_S = 5
 
-# What the other end may mask in a request of this face (rewrite.py).
-_MASKED = ("contact", "refer-to", "referred-by")
-_DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
-_CARRY_SDP = frozenset({"INVITE", "UPDATE", "PRACK"})
-_TARGET_REFRESH = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER"})
+# Requests that are nothing without their dialog; others find their way by their Request-URI alone (F6).
+_NEEDS_DIALOG = frozenset({"INVITE", "UPDATE", "PRACK"})
 
 
 class Near:
-    """The server transactions of one half proxy."""
+    """``came_back``: whether a request that arrives is one that the far role of this half proxy has sent."""
 
-    def __init__(self, half: Half) -> None:
+    def __init__(self, half: Half, came_back: Callable[[Message, float], bool]) -> None:
         self._half = half
+        self._came_back = came_back
         self._arrivals = Arrivals(half)
+        self._answers = Answers(half, self._arrivals)
         self._held: list[Arrival] = []
 
     def __len__(self) -> int:
         return len(self._arrivals)
 
     def request(self, message: Message, flow: Flow, admission: Admit, now: float) -> None:
-        """A request that the face let in. Raises BadPacket for what cannot be a request of RFC 3261."""
+        """A request that the face let in. Raises BadPacket for what cannot even be answered."""
         if message.method == "ACK":
             self._ack(message, flow, now)
             return
-        key = server_key(message)
-        known = self._arrivals.of_key(key)
+        known = self._arrivals.find(server_key(message))
         if known is not None:
             known.machine.receive_retransmission(now)
-            self._arrivals.drain(known)
+            self._arrivals.drain(known, now)
             return
+        if len(self._arrivals) >= MOST_TRANSACTIONS:
+            self._half.counters.bump("sip.dropped.too_many_transactions")
+            return
+        arrival = self._arrivals.take_on(message, flow, now)
         if message.method == "CANCEL":
-            self._cancel(message, flow, key, now)
-        else:
-            self._begin(message, flow, key, admission, now)
-
-    def _begin(self, message: Message, flow: Flow, key: ServerKey, admission: Admit, now: float) -> None:
-        """A new request: take it on, tell the sender so, and pass it over the wall."""
-        half = self._half
-        arrival = self._arrivals.take_on(message, flow, key, now)
-        if arrival is None:
-            return
-        refusal = self._refusal(message, now)
-        if refusal is not None:
-            self._answer(arrival, refusal, now)
+            self._cancel(arrival, now)
             return
         try:
-            if message.method == "INVITE":
-                self._arrivals.respond(arrival, build_response(message, 100, "Trying"), 100, b"", now)
-            arrival.call = self._call_of(message, flow, now)
-            channels = half.hear(arrival.call, message, flow, now)
-        except (CannotRelay, LedgerFull) as error:
-            self._answer(arrival, cannot_relay(error), now)
-            return
-        if message.method in _CARRY_SDP and message.to_tag and (arrival.call is None or arrival.call.media is None):
-            # Without its media state the SDP would pass as it came, the addresses of this side in it.
-            self._answer(arrival, Answer(481, "Call/Transaction Does Not Exist"), now)
-            return
-        if message.method == "PRACK":
-            self._pracked(message, now)
-        arrival.crossed = self._facts(arrival, admission, channels, now)
-        self._cross(arrival, now)
+            self._begin(arrival, admission, now)
+        except (LedgerFull, BadPacket) as error:
+            self._answers.answer(arrival, answer_to(error), now)
 
-    def _refusal(self, message: Message, now: float) -> Answer | None:
-        """Why a new request goes no further, by what every proxy checks (RFC 3261 section 16.3)."""
-        try:
-            check_lists_untrusted(message)
-        except BadPacket as error:
-            return Answer(400, "Bad Request", error.reason)
-        if message.max_forwards == 0:
-            return Answer(483, "Too Many Hops")
-        if message.all("proxy-require"):
-            return Answer(420, "Bad Extension")
-        initial = message.method in _DIALOG_FORMING and not message.to_tag
-        if initial and self._half.draining:
-            return Answer(503, "Service Unavailable", "this end is shutting down", RETRY_AFTER_S)
-        if message.method == "INVITE" and initial:
-            return self._half.policy.refuse_call(now)
-        return None
+    def wall_response(self, crossed: ResponseCrossed, now: float) -> None:
+        self._answers.wall_response(crossed, now)
 
-    def _call_of(self, message: Message, flow: Flow, now: float) -> Call | None:
-        """The call that ``message`` belongs to or begins, with what it tells of its sender."""
-        half = self._half
-        if not message.to_tag:
-            if message.method not in _DIALOG_FORMING:
-                return None
-            call = Call(half.handle(), message.method, message.call_id, message.from_tag, True, now)
-            call.caller.route_set = tuple(value.text for value in message.values("record-route"))
-            if message.method == "INVITE":
-                call.media = half.new_media(call.handle)
-            half.open_call(call, outbound=not half.outside)
-        else:
-            found = half.calls.find(message)
-            if found is None:
-                return None
-            call = found
-        party = call.party(call.fork_of(message))
-        half.touch_call(call, message, now)
-        if party is not None and (message.method in _TARGET_REFRESH or not party.target):
-            _note_party(party, message, flow)
-        return call
+    def wall_failed(self, failed: Failed, now: float) -> None:
+        self._answers.wall_failed(failed, now)
 
-    def _facts(self, arrival: Arrival, admission: Admit, channels: tuple[int, ...], now: float) -> RequestCrossed:
+    # A new request
+
+    def _begin(self, arrival: Arrival, admission: Admit, now: float) -> None:
+        """Take it on, tell the sender so, and pass it over the wall."""
         half, message = self._half, arrival.request
-        natted = is_natted(message, arrival.flow)
-        binding = half.binding_key(message, arrival.flow)
-        half.bindings.note(binding, arrival.flow, natted, now + 3600)
-        for name in _MASKED:
-            for value in message.values(name):
-                uri = uri_of_value(value.text)
-                if uri is not None:
-                    half.masks.remember(binding, uri)
-        return RequestCrossed(
+        check_lists_untrusted(message)
+        call = half.calls.find(message) if message.to_tag else None
+        refusal = self._refusal(message, call, now)
+        if refusal is not None:
+            self._answers.answer(arrival, refusal, now)
+            return
+        if message.method == "INVITE":
+            self._arrivals.respond(arrival, build_response(message, 100, "Trying"), 100, b"", now)
+        trusted = self._is_trusted(admission, call, arrival.source, now)
+        path = tuple(value.text for value in message.values("path")) if message.method == "REGISTER" else ()
+        sender = half.note_sender(message, arrival.source, now, path)
+        if call is None and message.method in DIALOG_FORMING and not message.to_tag:
+            call = Call(half.handle(), message.method, message.call_id, message.from_tag, True, now, trusted=trusted)
+            half.open_call(call, message, outbound=not half.outside)
+        if call is not None:
+            self._arrivals.belongs_to(arrival, call)
+            self._note_party(call, message, arrival.source, sender.natted, now)
+        channels = half.hear(call, message, arrival.source, now)
+        if message.method == "PRACK" and call is not None:
+            self._pracked(call, message)
+        arrival.crossed = RequestCrossed(
             transaction=arrival.id,
-            call=arrival.call.handle if arrival.call else 0,
+            call=call.handle if call is not None else 0,
             raw=message.raw,
-            source=str(arrival.flow),
+            source=str(arrival.source),
             channels=channels,
             routes=tuple(self._foreign_routes(message)),
             target=admission.target,
             purpose=admission.purpose,
-            binding=binding,
-            natted=natted,
+            binding=sender.owner,
+            natted=sender.natted,
+            trusted=trusted,
         )
+        self._cross(arrival, now)
+
+    def _refusal(self, message: Message, call: Call | None, now: float) -> Answer | None:
+        """Why a request goes no further: what every proxy checks (RFC 3261 section 16.3), and what only we know."""
+        half = self._half
+        if message.max_forwards == 0:
+            return Answer(483, "Too Many Hops")
+        if self._came_back(message, now):
+            return Answer(482, "Loop Detected")
+        if message.all("proxy-require"):
+            return Answer(420, "Bad Extension")
+        if _is_trickle(message):
+            return Answer(469, "Bad Info Package", "candidates are of no use beyond a relay")
+        if message.to_tag and message.method in _NEEDS_DIALOG and (call is None or call.media is None):
+            # Without its media state the SDP would pass as it came, the addresses of this side in it.
+            return Answer(481, "Call/Transaction Does Not Exist")
+        refusal = self._refusal_of_stranger(message, now) if call is None else None
+        if refusal is not None:
+            return refusal
+        if message.method not in DIALOG_FORMING or message.to_tag:
+            return None
+        if half.draining:
+            return Answer(503, "Service Unavailable", "this end is shutting down", RETRY_AFTER_S)
+        return half.policy.refuse_call(now) if message.method == "INVITE" else None
+
+    def _refusal_of_stranger(self, message: Message, now: float) -> Answer | None:
+        """A request outside any dialog of ours: what has a dialog that we forgot, or a mask that says nothing."""
+        half, uri = self._half, message.uri
+        leads_here = uri is not None and half.addresses.is_own(uri) and not half.masks.is_live(uri, now)
+        if message.to_tag and leads_here:
+            return Answer(481, "Call/Transaction Does Not Exist")
+        if leads_here and not half.outside and uri is not None and uri.has_param(MASK_PARAM):
+            return Answer(404, "Not Found", "what this address stood for has expired")
+        return None
+
+    def _is_trusted(self, admission: Admit, call: Call | None, flow: Flow, now: float) -> bool:
+        """Whether the sender may assert identities: on our own LAN, a trunk, or a registrar of somebody inside."""
+        half = self._half
+        if not half.outside or admission.purpose in (Purpose.TRUNK, Purpose.REGISTERED):
+            return True
+        return (call is not None and call.trusted) or half.index.is_registrar(flow.remote.host, half.number, now)
+
+    def _note_party(self, call: Call, message: Message, flow: Flow, natted: bool, now: float) -> None:
+        """What a request tells of its sender: where it is reached from now on (RFC 3261 section 12.2.2)."""
+        if message.to_tag:
+            self._half.touch_call(call, message, now)
+        party = call.party(call.fork_of(message))
+        if party is None:
+            return
+        if message.method in TARGET_REFRESH or not party.target:
+            uri = contact_uri(message)
+            if uri is not None:
+                party.target = uri.text
+            party.natted = natted
+        if not party.knows_route:
+            party.route_set = tuple(self._half.foreign_record_routes(message))
+            party.knows_route = True
+        party.came_by(flow)
 
     def _foreign_routes(self, message: Message) -> list[bytes]:
-        """The Route values that are left when our own on top are taken off (D2)."""
-        routes = [value.text for value in message.values("route")]
-        while routes:
-            uri = uri_of_value(routes[0])
+        """The Route values but our own (D2)."""
+        routes = []
+        for value in message.values("route"):
+            uri = uri_of_value(value.text)
             if uri is None or not self._half.addresses.is_own(uri):
-                break
-            routes.pop(0)
+                routes.append(value.text)
         return routes
+
+    # Over the wall
 
     def _cross(self, arrival: Arrival, now: float) -> None:
         """Over the wall, or wait a little for the link where nothing is lost by an answer of our own."""
@@ -178,23 +192,25 @@ class Near:
         assert arrival.crossed is not None
         if half.link_up or arrival.request.to_tag:
             half.crossings.append(arrival.crossed)
-            half.schedule(arrival)
-            return
-        if half.link_down_since is None or now - half.link_down_since > 2 * HOLD_S:
+        elif half.link_down_since is None or now - half.link_down_since > 2 * HOLD_S:
             self._no_link(arrival, now)
-            return
-        arrival.held_until = now + HOLD_S
-        self._held.append(arrival)
+        else:
+            arrival.held_until = now + HOLD_S
+            self._held.append(arrival)
         half.schedule(arrival)
 
     def _no_link(self, arrival: Arrival, now: float) -> None:
-        self._answer(arrival, Answer(503, "Service Unavailable", "the tunnel is down", RETRY_AFTER_S), now)
+        self._answers.answer(arrival, Answer(503, "Service Unavailable", "the tunnel is down", RETRY_AFTER_S), now)
+
+    def _let_go(self, arrival: Arrival) -> None:
+        """``arrival`` waits for the link no longer."""
+        arrival.held_until = None
+        self._held.remove(arrival)
 
     def link_came_up(self) -> None:
         """Requests that waited for the link go over it."""
-        held, self._held = self._held, []
-        for arrival in held:
-            arrival.held_until = None
+        for arrival in list(self._held):
+            self._let_go(arrival)
             if arrival.crossed is not None:
                 self._half.crossings.append(arrival.crossed)
 
@@ -203,28 +219,29 @@ class Near:
     def _ack(self, message: Message, flow: Flow, now: float) -> None:
         """An ACK of a failure ends here; one of a 2xx goes on to the callee, once (RFC 3261 sections 17.1.1.3, 13.2.2.4)."""
         half = self._half
-        check_lists_untrusted(message)
-        failed = self._arrivals.of_key(server_key(message))
+        failed = self._arrivals.find(server_key(message))
         if failed is not None and failed.machine.last_status >= 300:
             failed.machine.receive_ack(now)
-            self._arrivals.drain(failed)
+            self._arrivals.drain(failed, now)
             return
-        arrival = self._arrivals.invite_of(message, message.cseq[0])
+        call = half.calls.find(message)
+        if call is None or call.method != "INVITE":
+            half.counters.bump("sip.dropped.stray_ack")
+            return
+        arrival = self._arrivals.invite(call, message.cseq[0])
         if arrival is not None:
             arrival.machine.acknowledged(message.to_tag)
             half.schedule(arrival)
             if message.to_tag in arrival.acked:
                 return
             arrival.acked.add(message.to_tag)
-        call = half.calls.find(message)
-        if call is None:
-            half.counters.bump("sip.dropped.stray_ack")
-            return
+        half.acknowledge(call)
         try:
             channels = half.hear(call, message, flow, now)
         except (CannotRelay, LedgerFull):
-            half.counters.bump("sip.dropped.ack_without_media")
+            half.counters.bump("sip.acks_without_media")
             channels = ()
+        sender = half.note_sender(message, flow, now)
         half.crossings.append(
             RequestCrossed(
                 transaction=0,
@@ -233,166 +250,67 @@ class Near:
                 source=str(flow),
                 channels=channels,
                 routes=tuple(self._foreign_routes(message)),
-                binding=half.binding_key(message, flow),
+                purpose=Purpose.DIALOG,
+                binding=sender.owner,
+                natted=sender.natted,
+                trusted=call.trusted,
             )
         )
 
-    def _pracked(self, message: Message, now: float) -> None:
+    def _pracked(self, call: Call, message: Message) -> None:
         """The reliable provisional response that this PRACK names need not be repeated any more (RFC 3262 section 3)."""
         rack = message.header("rack")
-        fields = rack.value.split() if rack is not None else []
-        if len(fields) != 3 or not all(field.isdigit() and len(field) <= 10 for field in fields[:2]):
+        fields = [number(field) for field in rack.value.split()[:2]] if rack is not None else []
+        if len(fields) != 2 or fields[0] is None or fields[1] is None:
             return
-        invite = self._arrivals.invite_of(message, int(fields[1]))
+        invite = self._arrivals.invite(call, fields[1])
         if invite is not None:
-            invite.machine.pracked(message.to_tag, int(fields[0]))
+            invite.machine.pracked(message.to_tag, fields[0])
             self._half.schedule(invite)
 
-    def _cancel(self, message: Message, flow: Flow, key: ServerKey, now: float) -> None:
+    def _cancel(self, arrival: Arrival, now: float) -> None:
         """Answered here at once; what it cancels is cancelled beyond the wall by the far end (RFC 3261 section 9.2)."""
-        arrival = self._arrivals.take_on(message, flow, key, now)
-        if arrival is None:
-            return
-        invite = self._arrivals.of_key(cancelled_key(message))
+        invite = self._arrivals.find(cancelled_key(arrival.request))
         if invite is None:
-            self._answer(arrival, Answer(481, "Call/Transaction Does Not Exist"), now)
+            self._answers.answer(arrival, Answer(481, "Call/Transaction Does Not Exist"), now)
             return
-        self._answer(arrival, Answer(200, "OK"), now)
-        if invite.machine.last_status >= 200:
+        self._answers.answer(arrival, Answer(200, "OK"), now)
+        if invite.is_answered:
             return
         if invite in self._held:
-            self._held.remove(invite)
-            invite.held_until = None
-            self._answer(invite, Answer(487, "Request Terminated"), now)
+            self._let_go(invite)
+            self._answers.answer(invite, Answer(487, "Request Terminated"), now)
             return
-        self._half.crossings.append(CancelCrossed(invite.id, tuple(message.lines("reason"))))
+        reasons = tuple(b"Reason: " + header.value for header in arrival.request.all("reason"))
+        self._half.crossings.append(CancelCrossed(invite.id, reasons))
 
-    # What comes back over the wall
-
-    def wall_response(self, crossed: ResponseCrossed, now: float) -> None:
-        """The answer to a request of this face, as the other side gave it."""
-        half = self._half
-        arrival = self._arrivals.of_id(crossed.transaction)
-        if arrival is None:
-            half.counters.bump("sip.dropped.late_response")
-            return
-        response = parse_untrusted(crossed.raw)
-        check_lists_untrusted(response)
-        call, request = arrival.call, arrival.request
-        if response.is_request or response.cseq != request.cseq:
-            raise BadPacket("what crossed as a response is none to its request")
-        if arrival.machine.last_status >= 200 and not (request.method == "INVITE" and 200 <= response.status < 300):
-            half.counters.bump("sip.dropped.late_response")
-            return
-        if call is not None:
-            call.dialog(response.to_tag if request.from_tag == call.caller_tag else request.from_tag)
-            half.index_call(call, now)
-        try:
-            body = half.speak(call, response, crossed.channels, now)
-        except (CannotRelay, LedgerFull) as error:
-            half.counters.bump("sip.answers_without_media")
-            self._answer(arrival, Answer(500, "Server Internal Error", str(error)), now)
-            if request.method == "INVITE" and response.status < 200:
-                half.crossings.append(CancelCrossed(arrival.id))  # or the callee would ring for nobody
-            return
-        if request.method == "INVITE":
-            self._arrivals.note_fork(arrival, response.to_tag)
-        flow = arrival.flow
-        raw = half.rewriter.response(
-            response,
-            vias=request.lines("via"),
-            record_routes=self._record_routes(request, response, flow),
-            at=flow.local,
-            transport=flow.transport,
-            binding=crossed.binding,
-            natted=crossed.natted,
-            body=body,
-            now=now,
-        )
-        self._follow(arrival, response, now)
-        rseq = response.header("rseq")
-        reliable = (number(rseq.value) or 0) if rseq is not None and response.status < 200 else 0
-        self._arrivals.respond(arrival, raw, response.status, response.to_tag, now, reliable)
-
-    def wall_failed(self, failed: Failed, now: float) -> None:
-        """The far end could not send the request on: it says what we answer."""
-        arrival = self._arrivals.of_id(failed.transaction)
-        if arrival is None or arrival.machine.last_status >= 200:
-            return
-        if failed.status == 408 and arrival.request.method != "INVITE":
-            self._conclude(arrival, 408, now)
-            # Its sender's own timer has fired: a 408 would only come late (RFC 4320 section 4.2).
-            self._arrivals.forget(arrival)
-        else:
-            self._answer(arrival, Answer(failed.status, failed.reason, failed.warning, failed.retry_after_s), now)
-
-    def _record_routes(self, request: Message, response: Message, flow: Flow) -> list[bytes]:
-        """The Record-Route set that the sender is to see: its own side's, ours on top (RFC 3261 section 16.7, D3)."""
-        if request.method not in RECORD_ROUTED or not 100 < response.status < 300:
-            return []
-        own = own_record_route(flow.local, flow.transport)
-        return [b"Record-Route: " + own, *request.lines("record-route")]
-
-    def _follow(self, arrival: Arrival, response: Message, now: float) -> None:
-        """What a response means for its call and for the sender's registration."""
-        method, call = arrival.request.method, arrival.call
-        if method == "REGISTER" and 200 <= response.status < 300:
-            note_registration(self._half, arrival.request, arrival.flow, response, now)
-        elif method == "INVITE" and 200 <= response.status < 300 and call is not None:
-            self._half.answer_call(call, call.fork_of(response), now)
-        elif response.status >= 200:
-            self._conclude(arrival, response.status, now)
-
-    def _conclude(self, arrival: Arrival, status: int, now: float) -> None:
-        """A BYE ends its dialog; what a request that failed was to begin, or to change, does not come about (F7)."""
-        half, call, request = self._half, arrival.call, arrival.request
-        if call is None:
-            return
-        if request.method == "BYE":
-            if status not in BYE_GOES_ON:
-                half.end_dialog(call, call.fork_of(request), now)
-        elif status >= 300 and not request.to_tag:
-            half.end_call(call, now, linger_s=AFTER_FAILURE_S, status=status)
-        elif status >= 300 and request.method in ("INVITE", "UPDATE") and call.media is not None:
-            call.media.roll_back(call.fork_of(request), Side.HEARD, now)
-
-    # Answers
-
-    def _answer(self, arrival: Arrival, answer: Answer, now: float) -> None:
-        """A final response of our own making."""
-        half = self._half
-        tag = arrival.request.to_tag or half.entropy(5).hex().encode("ascii")
-        raw = build_answer(arrival.request, answer, tag)
-        if answer.status >= 300:
-            half.counters.bump(f"sip.answered.{answer.status}")
-        self._conclude(arrival, answer.status, now)
-        self._arrivals.respond(arrival, raw, answer.status, tag, now)
+    # Time and ends
 
     def tick(self, arrival: Timed, now: float) -> bool:
         """A timer of ``arrival`` is due; False when it is none of ours."""
         if not isinstance(arrival, Arrival):
             return False
         if arrival.held_until is not None and arrival.held_until <= now:
-            arrival.held_until = None
-            self._held.remove(arrival)
+            self._let_go(arrival)
             self._no_link(arrival, now)
         arrival.tick(now)
-        self._arrivals.drain(arrival)
+        self._arrivals.drain(arrival, now)
         return True
+
+    def transport_failed(self, transport: str, remote: Address, connection: int, now: float) -> None:
+        """A connection is gone that answers were to go by."""
+        self._arrivals.transport_failed(transport, remote, connection, now)
 
     def close(self, now: float) -> None:
         """The session is over: whoever still waits for an answer gets one."""
         for arrival in self._arrivals:
-            if arrival.machine.last_status < 200:
+            if not arrival.is_answered:
                 self._no_link(arrival, now)
-            self._arrivals.forget(arrival)
         self._held.clear()
+        self._arrivals.clear()
 
 
-def _note_party(party: Party, message: Message, flow: Flow) -> None:
-    """Keep how the sender of ``message`` is reached: its Contact, and its flow where only that leads back."""
-    uri = contact_uri(message)
-    if uri is not None:
-        party.target = uri.text
-    party.natted = is_natted(message, flow)
-    party.flow = flow if party.natted or flow.reliable else None
+def _is_trickle(message: Message) -> bool:
+    """Whether this INFO brings ICE candidates (RFC 8840), which would name addresses that the peer must not use."""
+    package = message.header("info-package")
+    return message.method == "INFO" and package is not None and package.value.lower() == b"trickle-ice"

@@ -48,12 +48,13 @@ def next_hop(
     return NextHop(first.text, first.text), (*routes[1:], b"<" + request_uri + b">")
 
 
-def way_to(opened: Opened, bindings: Bindings, now: float) -> tuple[Flow | None, bytes]:
-    """The flow to the Contact that a mask stood for, None where its own address is the way (FIELD-NOTES S3-10)."""
-    binding = bindings.get(opened.binding, now)
-    if binding is None or not (binding.natted or binding.flow.reliable):
-        return None, opened.uri
-    return binding.flow, opened.uri
+def way_to(opened: Opened, bindings: Bindings, now: float) -> tuple[NextHop | Answer, tuple[bytes, ...]]:
+    """The way to the Contact that a mask stood for: its path, its flow, or its own address (FIELD-NOTES S3-10)."""
+    binding = bindings.get(opened.key, now)
+    if binding is None:
+        return next_hop(opened.request_uri, (), None)
+    needs_flow = binding.flow is not None and (binding.natted or binding.flow.reliable)
+    return next_hop(opened.request_uri, binding.path, binding.flow if needs_flow else None)
 
 
 def default_transport(uri: SipUri) -> str:

@@ -10,11 +10,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tunnel.address import Address
+from tunnel.errors import BadPacket
+from tunnel.media.plane import LedgerFull
 from tunnel.sip.flow import Flow
 from tunnel.sip.message import Message
 from tunnel.sip.wall import RequestCrossed
 
-__all__ = ["Admit", "Answer", "Drop", "FacePolicy", "NextHop", "Purpose"]
+__all__ = ["Admit", "Answer", "Drop", "FacePolicy", "NextHop", "Purpose", "answer_to"]
+
+# What RFC 3261 section 21 calls the statuses that a fault of a message has.
+_REASONS = {400: "Bad Request", 413: "Request Entity Too Large", 415: "Unsupported Media Type", 493: "Undecipherable"}
 
 
 class Purpose(enum.StrEnum):
@@ -65,10 +70,6 @@ class NextHop:
 class FacePolicy(Protocol):
     """The decisions of one face."""
 
-    masks_every_contact: bool
-    """True on the public face: no Contact of the other side leaves as it is. On the LAN face only those that could not
-    be reached from there are masked, so that a phone's digest still names the URI that the provider sees."""
-
     def may_send(self, to: Address) -> bool:
         """Whether this face ever sends to ``to`` (an IP address)."""
 
@@ -77,3 +78,10 @@ class FacePolicy(Protocol):
 
     def refuse_call(self, now: float) -> Answer | None:
         """The answer to a new call when there are too many of them; None lets it through."""
+
+
+def answer_to(error: BadPacket | LedgerFull) -> Answer:
+    """The answer to a request that this end cannot read, or whose media it cannot relay."""
+    if isinstance(error, LedgerFull):
+        return Answer(503, "Service Unavailable", "no media port is free", 2)
+    return Answer(error.status, _REASONS.get(error.status, "Not Acceptable Here"), error.reason)

@@ -1,60 +1,85 @@
-"""What an accepted REGISTER of this face means for the way back to its sender (RFC 3261 section 10)."""
+"""What the answer to a REGISTER means for the bindings of its sender (SIP-RULES F2)."""
 
 from __future__ import annotations
 
 from tunnel.errors import BadPacket
+from tunnel.sip.bindings import Binding
+from tunnel.sip.contacts import without_headers
 from tunnel.sip.flow import Flow
 from tunnel.sip.grammar import number
-from tunnel.sip.half import Half, is_natted, uri_of_value
+from tunnel.sip.half import Half
 from tunnel.sip.message import Message
 from tunnel.sip.name_addr import NameAddr
+from tunnel.sip.sender import owner_of, uri_of_value
+from tunnel.sip.wall import RequestCrossed
 
-__all__ = ["note_registration"]
+__all__ = ["granted_s", "note_registration"]
 
-# What a registrar grants that does not say (RFC 3261 section 10.2.1.1 leaves it open; section 10.3 shows an hour).
-_DEFAULT_EXPIRES_S = 3600
-# Our numbers: how long a phone that is late with its refresh stays reachable, and the longest registration believed.
-_GRACE_S = 32
-_LONGEST_S = 86_400
+# Our numbers: what a registrar means that says nothing, how long a registration is believed, how much later it is
+# forgotten than it ends.
+DEFAULT_S = 3600
+LONGEST_S = 86_400
+GRACE_S = 32
 
 
-def note_registration(half: Half, register: Message, flow: Flow, response: Message, now: float) -> None:
-    """A registrar accepted ``register``, which came by ``flow``: its sender stays reachable as long as that lasts (F2)."""
-    key = half.binding_key(register, flow)
-    granted_s = _granted_expires_s(register, response)
-    if granted_s == 0:
-        half.bindings.forget(key)
+def note_registration(
+    half: Half, request: Message, crossed: RequestCrossed, flow: Flow, answer: Message, now: float
+) -> None:
+    """A registrar accepted ``request``, which came by ``flow``: each of its Contacts lives as long as ``answer`` says."""
+    owner = owner_of(request, flow)
+    if any(value.text == b"*" for value in request.values("contact")):
+        half.bindings.forget_all(owner)
         return
-    half.bindings.note(key, flow, is_natted(register, flow), now + granted_s + _GRACE_S, registered=True)
-
-
-def _granted_expires_s(register: Message, response: Message) -> int:
-    """How long the registrar keeps the sender's Contacts: the largest value of its answer (RFC 3261 section 10.2.1.1)."""
-    wanted = {uri.text for value in register.values("contact") if (uri := uri_of_value(value.text)) is not None}
-    header = response.header("expires")
-    answered = None if header is None else number(header.value)
-    default = _DEFAULT_EXPIRES_S if answered is None else answered
-    if _asks_to_be_removed(register):
-        return 0
-    granted = []
-    for value in response.values("contact"):
-        try:
-            expires = NameAddr.parse_untrusted(value.text).param("expires")
-        except BadPacket:
+    listed = _listed(half, answer, now)
+    path = tuple(value.text for value in request.values("path"))
+    for value in request.values("contact"):
+        uri = uri_of_value(value.text)
+        if uri is None:
             continue
-        seconds = None if expires is None else number(expires)
-        granted.append(default if seconds is None else seconds)
-    if not wanted or not granted:
-        return default if wanted else 0
-    return min(max(granted), _LONGEST_S)
+        contact = without_headers(uri)
+        lasts_s = listed.get(contact, 0) if listed else granted_s(request, answer)
+        if lasts_s:
+            until = now + min(lasts_s, LONGEST_S) + GRACE_S
+            half.bindings.register(Binding(owner, contact, flow, crossed.natted, until, path))
+        else:
+            half.bindings.forget(owner, contact)
 
 
-def _asks_to_be_removed(register: Message) -> bool:
-    """Whether every Contact of this REGISTER is to go (RFC 3261 section 10.2.2): its own ``expires`` wins over the header."""
-    header = register.header("expires")
-    default = header.value if header is not None else b""
+def granted_s(request: Message, answer: Message) -> int:
+    """The longest life that ``answer`` gives to what ``request`` registered; 0 where nothing is registered now."""
+    default = _expires_of(answer, _expires_of(request, DEFAULT_S))
+    granted = [_expires_of_value(value.text, default) for value in answer.values("contact")]
+    if granted:
+        return min(max(granted), LONGEST_S)
+    asked = [_expires_of_value(value.text, default) for value in request.values("contact") if value.text != b"*"]
+    return min(max(asked, default=0), LONGEST_S)
+
+
+def _listed(half: Half, answer: Message, now: float) -> dict[bytes, int]:
+    """The Contacts of this side that the registrar lists, and how long each lasts."""
+    default = _expires_of(answer, DEFAULT_S)
+    listed = {}
+    for value in answer.values("contact"):
+        uri = uri_of_value(value.text)
+        opened = half.masks.open_own(uri, now) if uri is not None else None
+        if opened is not None:
+            listed[opened.uri] = _expires_of_value(value.text, default)
+    return listed
+
+
+def _expires_of(message: Message, default: int) -> int:
+    header = message.header("expires")
+    return _seconds(header.value, default) if header is not None else default
+
+
+def _expires_of_value(value: bytes, default: int) -> int:
     try:
-        asked = [NameAddr.parse_untrusted(value.text).param("expires") for value in register.values("contact")]
+        expires = NameAddr.parse_untrusted(value).param("expires")
     except BadPacket:
-        return False
-    return bool(asked) and all((default if each is None else each) == b"0" for each in asked)
+        return default
+    return default if expires is None else _seconds(expires, default)
+
+
+def _seconds(text: bytes, default: int) -> int:
+    seconds = number(text)
+    return default if seconds is None else min(seconds, LONGEST_S)

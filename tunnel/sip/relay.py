@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from tunnel.address import Address
 from tunnel.errors import BadPacket
+from tunnel.sip.dialog import Call
 from tunnel.sip.far import Far
 from tunnel.sip.flow import Flow
 from tunnel.sip.half import Emission, Half, Lookup, RelayEvent
@@ -33,8 +34,8 @@ class HalfProxy:
 
     def __init__(self, half: Half) -> None:
         self.half = half
-        self._near = Near(half)
         self._far = Far(half)
+        self._near = Near(half, self._far.came_back)
 
     # In
 
@@ -63,8 +64,10 @@ class HalfProxy:
                 self._far.wall_cancel(message, now)
             elif isinstance(message, Failed):
                 self._near.wall_failed(message, now)
-        except BadPacket:
+        except BadPacket as error:
             self.half.counters.bump("sip.dropped.bad_wall_message")
+            if isinstance(message, RequestCrossed) and message.transaction:
+                self.half.crossings.append(Failed(message.transaction, error.status, "Bad Request", ""))
 
     def resolved(self, key: int, targets: Sequence[Target] | None, now: float) -> None:
         """The answer to a Lookup."""
@@ -72,6 +75,7 @@ class HalfProxy:
 
     def transport_failed(self, transport: str, remote: Address, connection: int, now: float) -> None:
         """A connection could not be made or is gone."""
+        self._near.transport_failed(transport, remote, connection, now)
         self._far.transport_failed(transport, remote, connection, now)
 
     def link_came_up(self) -> None:
@@ -88,10 +92,10 @@ class HalfProxy:
     def tick(self, now: float) -> None:
         """Whatever is due at ``now``."""
         for timed in self.half.due(now):
-            if not self._near.tick(timed, now):
+            if isinstance(timed, Call):
+                self.half.close_call(timed, now)
+            elif not self._near.tick(timed, now):
                 self._far.tick(timed, now)
-        for call in self.half.calls.expired(now):
-            self.half.close_call(call, now)
 
     # Out
 

@@ -13,18 +13,20 @@ from collections.abc import Callable, Sequence
 
 from tunnel.address import Address
 from tunnel.errors import BadPacket
-from tunnel.sip.contacts import MASK_PARAM, ContactMasks, is_unreachable
+from tunnel.sip.contacts import NOBODY, ContactMasks, is_unreachable
 from tunnel.sip.edit import Edit
 from tunnel.sip.message import Message
 from tunnel.sip.name_addr import NameAddr
 from tunnel.sip.uri import SipUri
 from tunnel.sip.via import build_via
 
-__all__ = ["Rewriter", "own_record_route"]
+__all__ = ["RECORD_ROUTED", "Rewriter", "own_record_route"]
 
 # Methods whose requests form or refresh dialogs and so carry our Record-Route (D1).
 RECORD_ROUTED = frozenset({"INVITE", "SUBSCRIBE", "REFER", "NOTIFY", "UPDATE"})
 _DEFAULT_MAX_FORWARDS = 70
+# What only trusted parties may say of themselves (RFC 3325 section 5).
+_ASSERTED = ("p-asserted-identity", "remote-party-id")
 # Our number: the registrars and trunks of one tenant.
 MOST_REALMS = 1000
 _REALM = re.compile(rb'(?i)\brealm[ \t]*=[ \t]*"([^"]*)"')
@@ -70,11 +72,12 @@ class Rewriter:
         natted: bool,
         body: bytes | None,
         now: float,
+        trusted: bool = True,
     ) -> bytes:
         """``request``, which came from the other side, as this face emits it from ``at`` over ``transport``.
 
-        ``routes`` are the Route values it leaves with; ``binding`` and ``natted`` tell of its sender (see wall.py);
-        ``body`` is the new body where SDP was rewritten, else None.
+        ``routes`` are the Route values it leaves with; ``binding``, ``natted`` and ``trusted`` tell of its sender (see
+        wall.py); ``body`` is the new body where SDP was rewritten, else None. Raises BadPacket.
         """
         edit = Edit(request, stream=transport != "udp")
         edit.request_uri(request_uri)
@@ -90,13 +93,18 @@ class Rewriter:
         edit.replace_all("route", [b"Route: " + route for route in routes])
         self._count_hop(edit, request)
         everything = request.method == "REGISTER" or natted
-        self._edit_addresses(edit, request, ("contact",), binding, at, transport, now, everything)
-        self._edit_addresses(edit, request, ("refer-to", "referred-by"), binding, at, transport, now, False)
+        self._edit_contacts(edit, request, binding, at, transport, now, everything)
+        self._edit_mentions(edit, request, at, transport, now)
         if request.method == "REGISTER":
-            _strip_outbound(edit, request)
+            _without_option(edit, request, b"outbound")  # RFC 5626 wholly or not at all (D5)
+            edit.remove_all("path")  # the registrar's way in is our mask; the path behind it stays here
         if self._outside:
             self._strip_unasked_credentials(edit, request)
+        if not trusted:
+            for name in _ASSERTED:
+                edit.remove_all(name)
         if body is not None:
+            _without_option(edit, request, b"trickle-ice")
             edit.body(body)
         return edit.result()
 
@@ -116,15 +124,17 @@ class Rewriter:
         """``response``, which came from the other side, as this face answers with it.
 
         ``vias`` and ``record_routes`` are the header lines that the request had when it came, ours for the
-        Record-Route on top of them.
+        Record-Route on top of them. Raises BadPacket.
         """
         edit = Edit(response, stream=transport != "udp")
         edit.replace_all("via", vias)
         edit.replace_all("record-route", record_routes)
+        edit.remove_all("route")  # stands in requests only
         redirect = 300 <= response.status < 400 or response.status == 485
         if not redirect or self._outside:
             everything = (response.cseq[1] == "REGISTER" and self._outside) or natted
-            self._edit_addresses(edit, response, ("contact",), binding, at, transport, now, everything, redirect)
+            self._edit_contacts(edit, response, binding, at, transport, now, everything, redirect)
+        self._edit_mentions(edit, response, at, transport, now)
         if response.status in (401, 407):
             _strip_auth_int(edit, response)
         if body is not None:
@@ -140,36 +150,54 @@ class Rewriter:
                 if match is not None and match[1] not in self._realms:
                     edit.remove_header(header)
 
-    def _edit_addresses(
+    def _edit_contacts(
         self,
         edit: Edit,
         message: Message,
-        names: Sequence[str],
-        binding: bytes,
+        owner: bytes,
         at: Address,
         transport: str,
         now: float,
         everything: bool,
         redirect: bool = False,
     ) -> None:
-        """Mask what belongs to the other side, restore what belongs to this one; leave the rest."""
+        """Mask the Contacts of the other side, restore those of this one; leave the rest.
+
+        On the public face no Contact of an inside party stays; on the LAN face only one that could not be reached from
+        there is masked, so that a phone's digest names the URI that the provider sees.
+        """
 
         def shown(uri: SipUri) -> bytes | None:
-            opened = self._masks.open_own(uri, now)
-            if opened is not None:
-                return opened.uri + (b"?" + uri.headers if uri.headers else b"")
             hidden = is_unreachable(uri.host)
-            gruu = uri.has_param("gr") and not (hidden and self._outside)
-            if gruu or (uri.has_param(MASK_PARAM) and self._masks.is_live(uri, now)):
-                return None
-            contact = names[0] == "contact"
-            if everything or (self._outside and (hidden or (contact and not redirect))):
-                return self._masks.mask(uri, binding, at, transport, now)
+            foreign = uri.has_param("gr") and not hidden
+            if everything or (self._outside and not foreign and (hidden or not redirect)):
+                return self._masks.mask(uri, owner, at, transport, now)
             return None
 
         dropped = ("reg-id",) if message.is_request and message.method == "REGISTER" else ()
-        for name in names:
-            _edit_values(edit, message, name, shown, dropped)
+        _edit_values(edit, message, "contact", self._restoring(shown, now), dropped, drop_unread=self._outside)
+
+    def _edit_mentions(self, edit: Edit, message: Message, at: Address, transport: str, now: float) -> None:
+        """Addresses of third parties: an inside one that goes out is masked, a mask of this side is restored (E)."""
+
+        def shown(uri: SipUri) -> bytes | None:
+            if self._outside and is_unreachable(uri.host):
+                return self._masks.mask(uri, NOBODY, at, transport, now)
+            return None
+
+        for name in ("refer-to", "referred-by"):
+            _edit_values(edit, message, name, self._restoring(shown, now), (), drop_unread=False)
+
+    def _restoring(self, shown: Callable[[SipUri], bytes | None], now: float) -> Callable[[SipUri], bytes | None]:
+        """``shown``, but what bears one of our masks becomes what it stands for, or stays if that is beyond the wall."""
+
+        def restored(uri: SipUri) -> bytes | None:
+            opened = self._masks.open_own(uri, now)
+            if opened is not None:
+                return opened.uri + (b"?" + uri.headers if uri.headers else b"")
+            return None if self._masks.is_live(uri, now) else shown(uri)
+
+        return restored
 
     def _count_hop(self, edit: Edit, request: Message) -> None:
         """The pair is one hop: Max-Forwards falls by one here and nowhere else (A9)."""
@@ -178,39 +206,50 @@ class Rewriter:
 
 
 def _edit_values(
-    edit: Edit, message: Message, name: str, shown: Callable[[SipUri], bytes | None], dropped: Sequence[str]
+    edit: Edit,
+    message: Message,
+    name: str,
+    shown: Callable[[SipUri], bytes | None],
+    dropped: Sequence[str],
+    *,
+    drop_unread: bool,
 ) -> None:
     """Give each SIP URI among the values of ``name`` the form that ``shown`` returns (None leaves it), and drop the
-    header parameters ``dropped``."""
+    header parameters ``dropped``. With ``drop_unread`` a value that cannot be read goes, else it passes as it came."""
     for value in message.values(name):
         try:
             address = NameAddr.parse_untrusted(value.text)
-            new = shown(address.uri) if isinstance(address.uri, SipUri) else None
-            text = value.text if new is None else address.with_uri(new)
-            for parameter in dropped:
-                text = NameAddr.parse_untrusted(text).without_param(parameter)
         except BadPacket:
-            continue  # not a name-addr we can read: it passes as it came
+            if drop_unread:
+                edit.remove_value(value)
+            continue
+        new = shown(address.uri) if isinstance(address.uri, SipUri) else None
+        text = value.text if new is None else address.with_uri(new)
+        for parameter in dropped:
+            text = NameAddr.parse_untrusted(text).without_param(parameter)
         if text != value.text:
             edit.replace(value.start, value.end, text)
 
 
-def _strip_outbound(edit: Edit, request: Message) -> None:
-    """RFC 5626 is done wholly or not at all: a registrar must not see ``reg-id`` nor the option ``outbound`` (D5)."""
-    for value in request.values("supported"):
-        if value.text.lower() == b"outbound":
+def _without_option(edit: Edit, message: Message, option: bytes) -> None:
+    """Take an option tag out of Supported."""
+    for value in message.values("supported"):
+        if value.text.lower() == option:
             edit.remove_value(value)
 
 
 def _strip_auth_int(edit: Edit, response: Message) -> None:
     """SDP is edited, so an entity digest could never match: ``auth-int`` is not offered where there is a choice (H2)."""
+
+    def kept(match: re.Match[bytes]) -> bytes:
+        offered = match[2].split(b",")
+        left = [option for option in offered if option.strip().lower() != b"auth-int"]
+        if not left or left == offered:
+            return match[0]
+        return match[1] + b",".join(left).strip() + match[3]
+
     for name in ("www-authenticate", "proxy-authenticate"):
         for header in response.all(name):
-            match = _AUTH_INT.search(header.value)
-            if match is None:
-                continue
-            offered = [option.strip() for option in match[2].split(b",")]
-            kept = [option for option in offered if option.lower() != b"auth-int"]
-            if kept and kept != offered:
-                changed = header.value[: match.start(2)] + b",".join(kept) + header.value[match.end(2) :]
+            changed = _AUTH_INT.sub(kept, header.value)
+            if changed != header.value:
                 edit.replace(header.value_start, header.value_end, changed)

@@ -35,7 +35,8 @@ class RequestCrossed(msgspec.Struct, frozen=True, array_like=True, tag="request"
     by (0: no call); ``raw`` are the bytes as they came; ``channels`` has the media channel of each m-line of its SDP;
     ``routes`` are the Route values left when our own were popped; ``target`` is the URI a request addressed to the
     arriving end itself goes to (empty: its Request-URI says); ``purpose`` says why it was let in (``Purpose``);
-    ``binding`` names the sender's way back for masks; ``natted`` says that its sender sits behind a NAT of its own.
+    ``binding`` names the user agent that sent it, for masks; ``natted`` says that it sits behind a NAT of its own;
+    ``trusted`` that what it asserts about identities may be passed on (RFC 3325).
     """
 
     transaction: int
@@ -48,6 +49,7 @@ class RequestCrossed(msgspec.Struct, frozen=True, array_like=True, tag="request"
     purpose: str = ""
     binding: bytes = b""
     natted: bool = False
+    trusted: bool = False
 
 
 class ResponseCrossed(msgspec.Struct, frozen=True, array_like=True, tag="response"):

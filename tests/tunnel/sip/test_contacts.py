@@ -7,16 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunnel.address import Address
-from tunnel.errors import LocalMisuse
-from tunnel.sip.bindings import Bindings
-from tunnel.sip.contacts import ContactMasks, Opened, is_unreachable
-from tunnel.sip.flow import Flow
+from tunnel.errors import BadPacket
+from tunnel.sip.bindings import Binding, Bindings
+from tunnel.sip.contacts import ContactMasks, is_unreachable
 from tunnel.sip.mask import MAX_TOKEN, MaskKey, TenantHint
 from tunnel.sip.uri import SipUri
 
 SERVER = Address("203.0.113.10", 5060)
 AGENT = Address("10.1.0.2", 5060)
-BINDING = b"8 bytes."
+OWNER = b"8 bytes."
 NOW = 5.0
 
 
@@ -32,16 +31,22 @@ class Pair:
         self.outside.use(MaskKey(b"k" * 32, tenant, hint), agent)
 
     def shown_outside(self, uri: bytes, transport: str = "udp", now: float = NOW) -> bytes:
-        return self.outside.mask(SipUri.parse_untrusted(uri), BINDING, SERVER, transport, now)
+        return self.outside.mask(SipUri.parse_untrusted(uri), OWNER, SERVER, transport, now)
 
     def shown_inside(self, uri: bytes) -> bytes:
-        return self.inside.mask(SipUri.parse_untrusted(uri), BINDING, AGENT, "udp", NOW)
+        return self.inside.mask(SipUri.parse_untrusted(uri), OWNER, AGENT, "udp", NOW)
 
-    def opened_inside(self, shown: bytes, now: float = NOW) -> Opened | None:
-        return self.inside.open_own(SipUri.parse_untrusted(shown), now)
+    def opened_inside(self, shown: bytes, now: float = NOW) -> bytes | None:
+        opened = self.inside.open_own(SipUri.parse_untrusted(shown), now)
+        return None if opened is None else opened.uri
 
-    def opened_outside(self, shown: bytes) -> Opened | None:
-        return self.outside.open_own(SipUri.parse_untrusted(shown), NOW)
+    def opened_outside(self, shown: bytes) -> bytes | None:
+        opened = self.outside.open_own(SipUri.parse_untrusted(shown), NOW)
+        return None if opened is None else opened.uri
+
+    def remember(self, uri: bytes) -> None:
+        """A message with that Contact came from inside."""
+        self.inside_bindings.note(Binding(OWNER, uri, None, False, 3600.0))
 
 
 @pytest.mark.parametrize(
@@ -63,17 +68,24 @@ def test_a_contact_keeps_all_but_its_address(uri: bytes, transport: str, head: b
     shown = pair.shown_outside(uri, transport)
     assert shown.startswith(head)
     assert len(shown) - len(head) <= MAX_TOKEN
-    assert pair.opened_inside(shown) == Opened(uri, BINDING)
+    assert pair.opened_inside(shown) == uri
 
 
 @pytest.mark.parametrize(
     ("dialled", "reached"),
-    [(b"+4930", b"sip:+4930@10.1.0.50;ob"), (b"s", b"sip:s@10.1.0.50;ob"), (b"a%20b", b"sip:a%20b@10.1.0.50;ob")],
+    [
+        (b"+4930", b"sip:+4930@10.1.0.50;ob"),
+        (b"s", b"sip:s@10.1.0.50;ob"),
+        (b"%73", b"sip:s@10.1.0.50;ob"),
+        (b"a%20b", b"sip:a%20b@10.1.0.50;ob"),
+    ],
 )
 def test_a_dialled_number_stands_in_for_the_user(dialled: bytes, reached: bytes) -> None:
     pair = Pair()
     shown = SipUri.parse_untrusted(pair.shown_outside(b"sip:s@10.1.0.50;ob")).with_user(dialled)
-    assert pair.opened_inside(shown) == Opened(reached, BINDING)
+    opened = pair.inside.open_own(SipUri.parse_untrusted(shown), NOW)
+    assert opened is not None
+    assert (opened.request_uri, opened.uri) == (reached, b"sip:s@10.1.0.50;ob")
 
 
 def test_a_mask_opens_on_its_own_side_only() -> None:
@@ -81,7 +93,7 @@ def test_a_mask_opens_on_its_own_side_only() -> None:
     outside, inside = pair.shown_outside(b"sip:bob@10.1.0.50"), pair.shown_inside(b"sip:carol@192.168.1.20")
     assert pair.opened_outside(outside) is None
     assert pair.opened_inside(inside) is None
-    assert pair.opened_outside(inside) == Opened(b"sip:carol@192.168.1.20", BINDING)
+    assert pair.opened_outside(inside) == b"sip:carol@192.168.1.20"
     for shown in (outside, inside):
         assert pair.inside.is_live(SipUri.parse_untrusted(shown), NOW)
         assert pair.outside.is_live(SipUri.parse_untrusted(shown), NOW)
@@ -110,10 +122,8 @@ def test_a_contact_too_long_for_a_mask_is_found_while_it_is_remembered() -> None
     shown = pair.shown_outside(uri)
     assert len(SipUri.parse_untrusted(shown).param("wp") or b"") <= MAX_TOKEN
     assert pair.opened_inside(shown) is None
-    flow = Flow("udp", AGENT, Address("10.1.0.50", 5060))
-    pair.inside_bindings.note(BINDING, flow, False, 3600.0)
-    pair.inside.remember(BINDING, SipUri.parse_untrusted(uri))
-    assert pair.opened_inside(shown) == Opened(uri, BINDING)
+    pair.remember(uri)
+    assert pair.opened_inside(shown) == uri
     assert pair.opened_inside(shown, 3601.0) is None
 
 
@@ -121,13 +131,13 @@ def test_headers_of_a_uri_stay_visible_and_never_come_back_as_part_of_the_target
     pair = Pair()
     shown = pair.shown_outside(b"sip:carol@10.1.0.51;x?Replaces=c%40y%3Bto-tag%3D1")
     assert shown.endswith(b"?Replaces=c%40y%3Bto-tag%3D1")
-    assert pair.opened_inside(shown) == Opened(b"sip:carol@10.1.0.51;x", BINDING)
+    assert pair.opened_inside(shown) == b"sip:carol@10.1.0.51;x"
 
 
 def test_nothing_is_masked_before_the_first_session() -> None:
     masks = ContactMasks(outside=False, epoch_s=0.0, bindings=Bindings())
-    with pytest.raises(LocalMisuse):
-        masks.mask(SipUri.parse_untrusted(b"sip:a@b"), BINDING, AGENT, "udp", NOW)
+    with pytest.raises(BadPacket):
+        masks.mask(SipUri.parse_untrusted(b"sip:a@b"), OWNER, AGENT, "udp", NOW)
     assert masks.open_own(SipUri.parse_untrusted(b"sip:a@b;wp=abc"), NOW) is None
 
 
@@ -139,12 +149,10 @@ _params = st.lists(st.from_regex(rb"[a-vx-z]{2,6}(=[a-z0-9.%~-]{1,10})?", fullma
 def test_every_contact_comes_back_to_the_byte(user: bytes | None, params: list[bytes], port: int) -> None:
     uri = b"sip:" + (b"" if user is None else user + b"@") + b"10.1.0.50:%d" % port + b"".join(b";" + p for p in params)
     pair = Pair()
-    flow = Flow("udp", AGENT, Address("10.1.0.50", 5060))
-    pair.inside_bindings.note(BINDING, flow, False, 3600.0)
-    pair.inside.remember(BINDING, SipUri.parse_untrusted(uri))
+    pair.remember(uri)
     shown = pair.shown_outside(uri)
     assert b"10.1.0.50" not in shown
-    assert pair.opened_inside(shown) == Opened(uri, BINDING)
+    assert pair.opened_inside(shown) == uri
 
 
 @given(st.binary(max_size=130))

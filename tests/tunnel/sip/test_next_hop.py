@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tunnel.address import Address
-from tunnel.sip.bindings import Bindings
+from tunnel.sip.bindings import Binding, Bindings
 from tunnel.sip.contacts import Opened
 from tunnel.sip.flow import Flow
 from tunnel.sip.next_hop import Target, default_transport, literal_target, next_hop, way_to
@@ -73,19 +73,39 @@ def test_the_transport_a_uri_asks_for(uri: bytes, transport: str) -> None:
     assert default_transport(SipUri.parse_untrusted(uri)) == transport
 
 
+def opened(binding: Binding, dialled: bytes | None = None) -> Opened:
+    return Opened(binding.contact, binding.key, dialled)
+
+
 def test_a_mask_leads_to_the_flow_only_where_nothing_else_does() -> None:
     bindings = Bindings()
-    opened = Opened(URI, b"bob")
-    assert way_to(opened, bindings, 5.0) == (None, URI)
-    bindings.note(b"bob", FLOW, False, 50.0)
-    assert way_to(opened, bindings, 5.0) == (None, URI)
-    bindings.note(b"bob", FLOW, True, 50.0)
-    assert way_to(opened, bindings, 5.0) == (FLOW, URI)
-    assert way_to(opened, bindings, 50.0) == (None, URI)
+    binding = Binding(b"bob", URI, FLOW, True, 50.0)
+    assert way_to(opened(binding), bindings, 5.0) == (NextHop(URI, URI), ())
+    bindings.note(Binding(b"bob", URI, FLOW, False, 50.0))
+    assert way_to(opened(binding), bindings, 5.0) == (NextHop(URI, URI), ())
+    bindings.note(binding)
+    assert way_to(opened(binding), bindings, 5.0) == (NextHop(URI, URI, FLOW), ())
+    assert way_to(opened(binding), bindings, 50.0) == (NextHop(URI, URI), ())
 
 
 def test_a_stream_connection_is_the_way_back_even_without_a_nat() -> None:
     bindings = Bindings()
     stream = Flow("tcp", FLOW.local, FLOW.remote, 7)
-    bindings.note(b"bob", stream, False, 50.0)
-    assert way_to(Opened(URI, b"bob"), bindings, 5.0) == (stream, URI)
+    binding = Binding(b"bob", URI, stream, False, 50.0)
+    bindings.note(binding)
+    assert way_to(opened(binding), bindings, 5.0) == (NextHop(URI, URI, stream), ())
+
+
+def test_a_path_that_was_registered_is_followed() -> None:
+    bindings = Bindings()
+    binding = Binding(b"bob", URI, FLOW, False, 50.0, (b"<sip:10.1.0.6;lr>",))
+    bindings.note(binding)
+    assert way_to(opened(binding), bindings, 5.0) == (NextHop(URI, b"sip:10.1.0.6;lr"), (b"<sip:10.1.0.6;lr>",))
+
+
+def test_whoever_was_dialled_stands_in_the_request_uri() -> None:
+    binding = Binding(b"bob", URI, None, False, 50.0)
+    hop, _ = way_to(opened(binding, b"+4930"), Bindings(), 5.0)
+    assert isinstance(hop, NextHop)
+    assert hop.request_uri == b"sip:+4930@192.168.1.20;x=y"
+    assert way_to(opened(binding, b"%62ob"), Bindings(), 5.0)[0] == NextHop(URI, URI)

@@ -1,0 +1,292 @@
+"""A phone that does what the test says, one message at a time, and keeps its dialogs as RFC 3261 section 12 wants it.
+
+    alice = Phone(world, "10.1.0.50:5060", "alice")
+    invite = alice.got("INVITE")
+    alice.answer(invite, 180)
+    call = alice.accept(invite)          # 200 with SDP; a Dialog
+    call.send("BYE"); alice.got(200)
+
+Nothing is repeated and nothing is answered unless the test says so: what is not taken from the inbox counts as lost.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from support.messages import compose
+from support.pair import World
+from tunnel.address import parse_address
+from tunnel.sip.flow import Flow
+from tunnel.sip.message import Message, parse_untrusted
+from tunnel.sip.name_addr import NameAddr
+from tunnel.sip.response import build_response
+from tunnel.sip.uri import SipUri
+
+__all__ = ["Dialog", "Phone", "sdp_address", "sdp_port", "uri_in"]
+
+_serial = itertools.count(1)
+
+
+def uri_in(value: bytes) -> bytes:
+    """The URI in a name-addr value."""
+    return NameAddr.parse_untrusted(value).uri_text
+
+
+def sdp_port(message: Message) -> int:
+    """The port of the first m-line."""
+    return int(message.body.split(b"m=")[1].split()[1])
+
+
+def sdp_address(message: Message) -> str:
+    """The address of the last c= line."""
+    return message.body.split(b"c=IN IP")[-1].split()[1].decode()
+
+
+class Phone:
+    """At ``address`` (which side that is on shows in its host); ``seen_from``: the address that its NAT gives it."""
+
+    def __init__(
+        self,
+        world: World,
+        address: str,
+        user: str,
+        *,
+        domain: str = "registrar.example",
+        contact: str = "",
+        seen_from: str = "",
+        transport: str = "udp",
+        connection: int = 0,
+        port: int = 6000,
+        outbound: str = "",
+    ) -> None:
+        self.world = world
+        self.address = parse_address(address)
+        self.seen_from = seen_from or address
+        self.user = user
+        self.aor = f"sip:{user}@{domain}"
+        self.transport = transport
+        self.connection = connection
+        self.contact = contact or f"<sip:{user}@{address}{'' if transport == 'udp' else ';transport=' + transport}>"
+        self.outside = not self.seen_from.startswith(("10.1.", "[fd00:1"))
+        self.inbox: list[Message] = []
+        self.flows: list[Flow] = []
+        self.port = port
+        self.outbound = outbound
+        world.attach(self.outside, self.seen_from, self)
+
+    # In
+
+    def arrive(self, message: Message, source: Flow) -> None:
+        self.inbox.append(message)
+        self.flows.append(source)
+
+    def got(self, what: str | int) -> Message:
+        """The next message, which must be that request or response; a 100 is passed over unless it is waited for."""
+        while what != 100 and self.inbox and self.inbox[0].status == 100:
+            self.inbox.pop(0)
+        assert self.inbox, f"{self.user} waits for {what}, but nothing came"
+        message = self.inbox.pop(0)
+        assert what in (message.method, message.status), f"{self.user} waits for {what}, got {message.raw.decode()}"
+        return message
+
+    def got_nothing(self) -> None:
+        assert not [message.raw for message in self.inbox if message.status != 100]
+
+    def lose(self) -> None:
+        """Whatever came was lost on the way."""
+        self.inbox.clear()
+
+    # Out
+
+    def send(self, data: bytes) -> None:
+        """To the element of this side that is next by Route or Via, else to the face."""
+        if self.world.post(self.outside, str(self.address), self._next(parse_untrusted(data)), data):
+            return
+        (self.world.public if self.outside else self.world.lan)(self.seen_from, data, self.transport, self.connection)
+
+    def _next(self, message: Message) -> str:
+        if not message.is_request:
+            return str(message.top_via.return_address)
+        routes = message.values("route")
+        if not routes:
+            return self.outbound
+        strict = b";lr" not in routes[0].text
+        uri = SipUri.parse_untrusted(message.request_uri if strict else uri_in(routes[0].text))
+        return f"{uri.hostport.decode()}"
+
+    def via(self) -> str:
+        host, port = self.address.bracketed, self.address.port
+        return f"SIP/2.0/{self.transport.upper()} {host}:{port};rport;branch=z9hG4bK{self.user}{next(_serial)}"
+
+    def sdp(self, port: int = 0, direction: str = "", address: str = "", version: int = 1) -> bytes:
+        host = address or self.address.host
+        family = 6 if ":" in host else 4
+        lines = [
+            "v=0",
+            f"o={self.user} 7 {version} IN IP{family} {host}",
+            "s=-",
+            f"c=IN IP{family} {host}",
+            "t=0 0",
+            f"m=audio {port or self.port} RTP/AVP 0 101",
+            "a=rtpmap:101 telephone-event/8000",
+            *([f"a={direction}"] if direction else []),
+        ]
+        return "".join(line + "\r\n" for line in lines).encode()
+
+    def request(
+        self,
+        method: str,
+        uri: str | bytes,
+        *,
+        to: str = "",
+        call_id: str = "",
+        cseq: int = 1,
+        tag: str = "",
+        to_tag: str = "",
+        routes: Sequence[str] = (),
+        headers: Sequence[str] = (),
+        body: bytes = b"",
+        contact: bool = True,
+    ) -> Message:
+        """Send a request that belongs to no dialog."""
+        target = uri if isinstance(uri, str) else uri.decode()
+        lines = [
+            f"{method} {target} SIP/2.0",
+            f"Via: {self.via()}",
+            *(f"Route: {route}" for route in routes),
+            "Max-Forwards: 70",
+            f"From: <{self.aor}>;tag={tag or self.user}",
+            f"To: <{to or target.split(';')[0]}>{';tag=' + to_tag if to_tag else ''}",
+            f"Call-ID: {call_id or f'{self.user}-{next(_serial)}'}",
+            f"CSeq: {cseq} {method}",
+            *([f"Contact: {self.contact}"] if contact else []),
+            *headers,
+            *(["Content-Type: application/sdp"] if body.startswith(b"v=0") else []),
+            f"Content-Length: {len(body)}",
+        ]
+        data = compose(*lines, body=body)
+        self.send(data)
+        return parse_untrusted(data)
+
+    def invite(self, uri: str | bytes, *, body: bytes | None = None, **more: object) -> Message:
+        """Send an INVITE with an offer."""
+        return self.request("INVITE", uri, body=self.sdp() if body is None else body, **more)  # type: ignore[arg-type]
+
+    def register(self, uri: str, contacts: Sequence[str] | None = None, **more: object) -> Message:
+        """Send a REGISTER for this phone's address-of-record."""
+        lines = [f"Contact: {each}" for each in ([self.contact] if contacts is None else contacts)]
+        headers = [*lines, *more.pop("headers", ())]  # type: ignore[misc]
+        return self.request("REGISTER", uri, to=self.aor, headers=headers, contact=False, **more)  # type: ignore[arg-type]
+
+    def cancel(self, invite: Message) -> None:
+        """Send the CANCEL of an INVITE."""
+        self.send(self._like(invite, "CANCEL", invite.lines("to")))
+
+    def ack_failure(self, invite: Message, response: Message) -> None:
+        """Send the hop-by-hop ACK of a failure."""
+        self.send(self._like(invite, "ACK", response.lines("to")))
+
+    def _like(self, invite: Message, method: str, to: list[bytes]) -> bytes:
+        return compose(
+            method.encode() + b" " + invite.request_uri + b" SIP/2.0",
+            invite.lines("via")[0],
+            *invite.lines("route"),
+            "Max-Forwards: 70",
+            *invite.lines("from"),
+            *to,
+            *invite.lines("call-id"),
+            f"CSeq: {invite.cseq[0]} {method}",
+            "Content-Length: 0",
+        )
+
+    def answer(
+        self, request: Message, status: int, *, tag: str = "", headers: Sequence[str] = (), body: bytes = b""
+    ) -> bytes:
+        """Send a response; with a Contact where one makes a dialog. Returns it, to be sent again."""
+        extra = [header.encode() for header in headers]
+        makes_dialog = request.method in ("INVITE", "SUBSCRIBE", "UPDATE", "REFER") and 100 < status < 300
+        if makes_dialog:
+            extra.append(f"Contact: {self.contact}".encode())
+        if body:
+            extra.append(b"Content-Type: application/sdp")
+        raw = build_response(request, status, "Whatever", (tag or self.user).encode(), extra, body)
+        self.send(raw)
+        return raw
+
+    def accept(self, invite: Message, *, tag: str = "", body: bytes | None = None) -> Dialog:
+        """Answer an INVITE with 200 and SDP."""
+        self.answer(invite, 200, tag=tag, body=self.sdp() if body is None else body)
+        return Dialog.of_callee(self, invite, tag or self.user)
+
+
+@dataclass
+class Dialog:
+    """What one phone knows of a dialog."""
+
+    phone: Phone
+    call_id: bytes
+    local: bytes  # whole From value of its requests
+    remote: bytes
+    target: bytes
+    routes: list[bytes]
+    cseq: int = 1
+    sent: list[Message] = field(default_factory=list)
+
+    @classmethod
+    def of_caller(cls, phone: Phone, invite: Message, answer: Message) -> Dialog:
+        """RFC 3261 section 12.1.2: the route set is the Record-Route of the answer in reverse order."""
+        return cls(
+            phone,
+            invite.call_id,
+            invite.values("from")[0].text,
+            answer.values("to")[0].text,
+            uri_in(answer.values("contact")[0].text),
+            [value.text for value in reversed(answer.values("record-route"))],
+            invite.cseq[0],
+        )
+
+    @classmethod
+    def of_callee(cls, phone: Phone, invite: Message, tag: str) -> Dialog:
+        """RFC 3261 section 12.1.1: the route set is the Record-Route of the request in its order."""
+        return cls(
+            phone,
+            invite.call_id,
+            invite.values("to")[0].text + b";tag=" + tag.encode(),
+            invite.values("from")[0].text,
+            uri_in(invite.values("contact")[0].text),
+            [value.text for value in invite.values("record-route")],
+        )
+
+    def ack(self, *, body: bytes = b"", cseq: int = 0) -> Message:
+        """Acknowledge a 2xx."""
+        return self._send("ACK", cseq or self.cseq, (), body)
+
+    def send(self, method: str, *, headers: Sequence[str] = (), body: bytes = b"") -> Message:
+        """Send a request in the dialog."""
+        self.cseq += 1
+        return self._send(method, self.cseq, headers, body)
+
+    def _send(self, method: str, cseq: int, headers: Sequence[str], body: bytes) -> Message:
+        uri, routes = self.target, self.routes
+        if routes and not SipUri.parse_untrusted(uri_in(routes[0])).has_param("lr"):
+            uri, routes = uri_in(routes[0]), [*routes[1:], b"<" + uri + b">"]
+        makes_target = method in ("INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER")
+        data = compose(
+            method.encode() + b" " + uri + b" SIP/2.0",
+            f"Via: {self.phone.via()}",
+            *(b"Route: " + route for route in routes),
+            "Max-Forwards: 70",
+            b"From: " + self.local,
+            b"To: " + self.remote,
+            b"Call-ID: " + self.call_id,
+            f"CSeq: {cseq} {method}",
+            *([f"Contact: {self.phone.contact}"] if makes_target else []),
+            *headers,
+            *(["Content-Type: application/sdp"] if body.startswith(b"v=0") else []),
+            f"Content-Length: {len(body)}",
+            body=body,
+        )
+        self.phone.send(data)
+        return parse_untrusted(data)

@@ -1,0 +1,70 @@
+"""What all sessions of one face share: its listeners, and where each transaction, dialog and registrar belongs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from tunnel.address import Address
+from tunnel.sip.grammar import same_host
+from tunnel.sip.transaction_key import ServerKey
+from tunnel.sip.uri import SipUri
+
+__all__ = ["FaceAddresses", "FaceIndex"]
+
+_Key = TypeVar("_Key")
+
+
+class FaceAddresses:
+    """The listeners of a face: what stands in Via, Contact and Record-Route, by transport and address family."""
+
+    def __init__(self, bound: list[tuple[str, Address]]) -> None:
+        self.bound = tuple(bound)
+
+    def pick(self, transport: str, ipv6: bool) -> Address | None:
+        """The first listener of ``transport`` in that family."""
+        return next((a for t, a in self.bound if t == transport and a.is_ipv6 is ipv6), None)
+
+    def is_own(self, uri: SipUri) -> bool:
+        """Whether ``uri`` names this face itself."""
+        default = 5061 if uri.scheme == "sips" or uri.transport == "tls" else 5060
+        return any(same_host(uri.host, a.host) and (uri.port or default) == a.port for _, a in self.bound)
+
+
+@dataclass(slots=True)
+class FaceIndex:
+    """What all half proxies of one face must find each other by; the value is the number of the half proxy."""
+
+    transactions: dict[ServerKey, int] = field(default_factory=dict)
+    branches: dict[bytes, int] = field(default_factory=dict)
+    dialogs: dict[tuple[bytes, bytes, bytes], int] = field(default_factory=dict)
+    registrars: dict[str, dict[int, float]] = field(default_factory=dict)  # peer IP -> half proxy -> until when
+
+    def note_registrar(self, host: str, number: int, until: float, now: float) -> None:
+        """``host`` accepted a registration of the session ``number``; what has run out goes."""
+        known = self.registrars.setdefault(host, {})
+        known[number] = max(until, known.get(number, until))
+        for other, numbers in list(self.registrars.items()):
+            for stale in [n for n, at in numbers.items() if at <= now]:
+                del numbers[stale]
+            if not numbers:
+                del self.registrars[other]
+
+    def is_registrar(self, host: str, number: int, now: float) -> bool:
+        """Whether somebody of the session ``number`` is registered at ``host``."""
+        return self.registrars.get(host, {}).get(number, now) > now
+
+    def forget(self, number: int) -> None:
+        """The session ``number`` is over."""
+        _drop_all(self.transactions, number)
+        _drop_all(self.branches, number)
+        _drop_all(self.dialogs, number)
+        for host, numbers in list(self.registrars.items()):
+            numbers.pop(number, None)
+            if not numbers:
+                del self.registrars[host]
+
+
+def _drop_all(table: dict[_Key, int], number: int) -> None:
+    for key in [key for key, owner in table.items() if owner == number]:
+        del table[key]
