@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 
 from support.messages import compose
 from support.pair import World
-from tunnel.address import parse_address
+from tunnel.address import Address, parse_address
 from tunnel.sip.flow import Flow
 from tunnel.sip.message import Message, parse_untrusted
 from tunnel.sip.name_addr import NameAddr
 from tunnel.sip.response import build_response
 from tunnel.sip.uri import SipUri
 
-__all__ = ["Dialog", "Phone", "sdp_address", "sdp_port", "uri_in"]
+__all__ = ["Dialog", "Phone", "media_address", "sdp_address", "sdp_in", "sdp_port", "uri_in"]
 
 _serial = itertools.count(1)
 
@@ -42,6 +42,22 @@ def sdp_port(message: Message) -> int:
 def sdp_address(message: Message) -> str:
     """The address of the last c= line."""
     return message.body.split(b"c=IN IP")[-1].split()[1].decode()
+
+
+def sdp_in(message: Message) -> bytes:
+    """The plain SDP that a message bears, else nothing."""
+    return message.body if message.body.startswith(b"v=0") else b""
+
+
+def media_address(sdp: bytes, stream: int) -> Address | None:
+    """Address and port of an m-line; None where there is none, it is closed, or it names a hold address."""
+    session, *media = sdp.replace(b"\r", b"").split(b"\nm=")
+    if len(media) <= stream:
+        return None
+    port = int(media[stream].split()[1])
+    named = (media[stream].partition(b"\nc=")[2] or session.partition(b"\nc=")[2]).split()
+    host = named[2].decode() if len(named) > 2 else ""
+    return Address(host, port) if port and host not in ("", "0.0.0.0", "::") else None
 
 
 class Phone:
@@ -72,6 +88,8 @@ class Phone:
         self.outside = not self.seen_from.startswith(("10.1.", "[fd00:1"))
         self.inbox: list[Message] = []
         self.flows: list[Flow] = []
+        self._given = b""  # the newest SDP it sent and the newest it got
+        self._taken = b""
         self.port = port
         self.outbound = outbound
         world.attach(self.outside, self.seen_from, self)
@@ -81,6 +99,8 @@ class Phone:
     def arrive(self, message: Message, source: Flow) -> None:
         self.inbox.append(message)
         self.flows.append(source)
+        if sdp := sdp_in(message):
+            self._taken = sdp
 
     def got(self, what: str | int) -> Message:
         """The next message, which must be that request or response; a 100 is passed over unless it is waited for."""
@@ -102,7 +122,10 @@ class Phone:
 
     def send(self, data: bytes) -> None:
         """To the element of this side that is next by Route or Via, else to the face."""
-        if self.world.post(self.outside, str(self.address), self._next(parse_untrusted(data)), data):
+        message = parse_untrusted(data)
+        if sdp := sdp_in(message):
+            self._given = sdp
+        if self.world.post(self.outside, str(self.address), self._next(message), data):
             return
         (self.world.public if self.outside else self.world.lan)(self.seen_from, data, self.transport, self.connection)
 
@@ -115,6 +138,25 @@ class Phone:
         strict = b";lr" not in routes[0].text
         uri = SipUri.parse_untrusted(message.request_uri if strict else uri_in(routes[0].text))
         return f"{uri.hostport.decode()}"
+
+    # Media
+
+    @property
+    def seen_at(self) -> str:
+        """The IP address that its packets come from, as the face of its side sees it."""
+        return parse_address(self.seen_from).host
+
+    def listens_at(self, stream: int = 0) -> Address | None:
+        """Where it waits for RTP by the newest SDP that it sent; None on hold by address or port."""
+        return media_address(self._given, stream)
+
+    def listening_port(self, stream: int = 0) -> int:
+        """The port that its RTP comes from: the one it listens on."""
+        return int(self._given.split(b"\nm=")[stream + 1].split()[1])
+
+    def speaks_to(self, stream: int = 0) -> Address | None:
+        """Where it sends RTP by the newest SDP that it got."""
+        return media_address(self._taken, stream)
 
     def via(self) -> str:
         host, port = self.address.bracketed, self.address.port

@@ -23,7 +23,7 @@ from outside_server.gatekeeper import Gatekeeper, TenantDoors
 from outside_server.limits import CallLimits
 from outside_server.policy import PublicPolicy, never_sent_to
 from support.plane import FakePlane
-from tunnel.address import Address, parse_address
+from tunnel.address import Address, is_private, parse_address
 from tunnel.counters import Counters
 from tunnel.media.channels import AGENT_CHANNELS, SERVER_CHANNELS, ChannelSpace
 from tunnel.media.offer_answer import CallMedia
@@ -53,6 +53,7 @@ SERVER6 = Address("2001:db8::10", 5060)
 INSIDE = re.compile(rb"10\.1\.[0-9]+\.[0-9]+|fd00:1:", re.IGNORECASE)
 # What is never edited and so may name an inside host: known, and said in the manual (SIP-RULES E).
 NEVER_EDITED = frozenset({"call-id", "from", "to", "in-reply-to", "replaces", "user-agent"})
+ALLOW = (ipaddress.IPv4Network("10.1.0.0/16"), ipaddress.IPv6Network("fd00:1::/32"))
 TENANT, AGENT_NUMBER = 7, 3
 EPOCH_S = 1_700_000_000.0
 
@@ -69,6 +70,17 @@ def leaks(message: Message) -> set[bytes]:
     shown = [message.raw.split(b"\r\n", 1)[0], message.body]
     shown += [message.line(header) for header in message.headers if header.name not in NEVER_EDITED]
     return set(INSIDE.findall(b"\r\n".join(shown)))
+
+
+def _usable_outside(host: str) -> bool:
+    """As the server sees it: an SDP of the internet that names a private address is to be learnt from packets."""
+    ip = ipaddress.ip_address(host)
+    return not is_private(ip) and not never_sent_to(ip, False)
+
+
+def _usable_inside(host: str) -> bool:
+    """As the agent sees it, whose ``allow`` these tests set."""
+    return any(ipaddress.ip_address(host) in network for network in ALLOW)
 
 
 @dataclass
@@ -109,14 +121,12 @@ class Side:
         else:
             self.lan_policy = policy = LanPolicy(
                 self.addresses,
-                (ipaddress.IPv4Network("10.1.0.0/16"), ipaddress.IPv6Network("fd00:1::/32")),
+                ALLOW,
                 pbx.encode(),
                 outside_uri.encode(),
             )
         counter = itertools.count(1)
-        rules = FaceRules(
-            at.host, at6.host, False, lambda ip: not never_sent_to(ipaddress.ip_address(ip), False), lambda ip: False
-        )
+        rules = FaceRules(at.host, at6.host, False, _usable_outside if outside else _usable_inside, lambda ip: False)
         self.half = Half(
             number=1,
             outside=outside,
