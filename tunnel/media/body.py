@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from tunnel.errors import BadPacket, LocalMisuse
 from tunnel.media.plane import CannotRelay
+from tunnel.sip.grammar import media_type_untrusted, params_untrusted, unfolded
 
 __all__ = ["MAX_DEPTH", "MAX_DESCRIPTIONS", "FoundSdp", "SipBody", "find_sdp_untrusted", "replace_sdp"]
 
@@ -28,7 +29,6 @@ _COMPACT = {b"c": b"content-type", b"e": b"content-encoding", b"l": b"content-le
 _DESCRIPTION_START = re.compile(rb"(?:\A|(?<=[\r\n]))[vV]=")
 _BLANK_LINE = re.compile(rb"(?:\A|\r?\n)\r?\n")
 _HEADER = re.compile(rb"(?m:^)([^\s:]+)[ \t]*:((?:[^\r\n]|\r?\n[ \t])*)")
-_PARAMETER = re.compile(rb';\s*([^=;\s]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +59,32 @@ class FoundSdp:
 
 @dataclass(frozen=True, slots=True)
 class _Mime:
-    """What the headers of a body or part say, lower-case where case does not matter."""
+    """What the headers of a body or part say. ``kind`` is type/subtype in lower case, b"" where nothing is said."""
 
-    content_type: bytes
+    kind: bytes
+    boundary: bytes
     encoding: bytes
     transfer: bytes = b""
 
-    @property
-    def kind(self) -> bytes:
-        return self.content_type.partition(b";")[0].strip().lower()
+    @classmethod
+    def read_untrusted(cls, content_type: bytes, encoding: bytes, transfer: bytes = b"") -> _Mime:
+        """Raises BadPacket where the type cannot be read: what we take for something else may be SDP to its reader."""
+        text = unfolded(content_type).strip(b" \t\r\n")
+        if not text:
+            return cls(b"", b"", encoding.strip().lower(), transfer.strip().lower())
+        kind, end = media_type_untrusted(text)
+        boundary = _boundary(text[end:]) if kind.startswith(b"multipart/") else b""
+        return cls(kind, boundary, encoding.strip().lower(), transfer.strip().lower())
 
-    @property
-    def boundary(self) -> bytes:
-        for name, value in _PARAMETER.findall(self.content_type):
-            if name.lower() == b"boundary" and value.strip(b'"'):
-                return bytes(re.sub(rb"\\(.)", rb"\1", value[1:-1])) if value.startswith(b'"') else bytes(value)
-        raise BadPacket("a multipart body without a boundary")
+
+def _boundary(parameters: bytes) -> bytes:
+    found = [param for param in params_untrusted(parameters, 0) if param.name == "boundary"]
+    value = found[0].value if len(found) == 1 else None
+    if value is not None and value.startswith(b'"'):
+        value = re.sub(rb"\\(.)", rb"\1", value[1:-1])
+    if not value:
+        raise BadPacket("a multipart body has one boundary")
+    return value
 
 
 def find_sdp_untrusted(body: SipBody) -> tuple[FoundSdp, ...]:
@@ -82,9 +92,9 @@ def find_sdp_untrusted(body: SipBody) -> tuple[FoundSdp, ...]:
 
     Raises CannotRelay: 493 where one is (or may be) signed or encrypted, 415 where one is encoded. Raises BadPacket.
     """
-    whole = _Mime(body.content_type, body.content_encoding.strip().lower())
-    if not whole.kind and _DESCRIPTION_START.match(body.content):
-        whole = _Mime(_SDP, whole.encoding)
+    if not body.content:
+        return ()
+    whole = _Mime.read_untrusted(body.content_type, body.content_encoding)
     found = tuple(_walk(body.content, 0, len(body.content), whole, ()))
     if len(found) > MAX_DESCRIPTIONS:
         raise BadPacket(f"{len(found)} session descriptions in one body; at most {MAX_DESCRIPTIONS} are relayed", 413)
@@ -112,6 +122,8 @@ def _walk(
     content: bytes, start: int, end: int, mime: _Mime, parts: tuple[_Part, ...], depth: int = 0, signed: bool = False
 ) -> Iterator[FoundSdp]:
     kind = mime.kind
+    if not kind and _DESCRIPTION_START.search(content, start, end):
+        kind = _SDP  # nothing says so, but whoever expects one will read one
     if kind in _SEALED:
         raise CannotRelay(493, "an encrypted body cannot be relayed with its media")
     if signed and kind in (_SDP, b"message/sip"):
@@ -129,10 +141,10 @@ def _walk(
         raise BadPacket(f"a multipart body of more than {MAX_DEPTH} levels", 493)
     for part_start, part_end in _parts(content, start, end, mime.boundary):
         headers, body_start = _part_headers(content, part_start, part_end)
-        inner = _Mime(
+        inner = _Mime.read_untrusted(
             headers.get(b"content-type", (b"", 0))[0],
-            headers.get(b"content-encoding", (b"", 0))[0].lower(),
-            headers.get(b"content-transfer-encoding", (b"", 0))[0].lower(),
+            headers.get(b"content-encoding", (b"", 0))[0],
+            headers.get(b"content-transfer-encoding", (b"", 0))[0],
         )
         length, at = headers.get(b"content-length", (b"", 0))
         around = (*parts, _Part((at, at + len(length)), (body_start, part_end))) if length.isdigit() else parts

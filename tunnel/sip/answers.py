@@ -83,6 +83,8 @@ class Answers:
             extra.append(b"Retry-After: %d" % answer.retry_after_s)
         if answer.status == 420:
             extra += [b"Unsupported: " + header.value for header in request.all("proxy-require")]
+        if answer.status == 415:
+            extra.append(b"Accept-Encoding: identity")  # 415 is ours only for bodies that came encoded (A8)
         tag = request.to_tag or half.entropy(5).hex().encode("ascii")
         raw = build_response(request, answer.status, answer.reason, tag, extra)
         if answer.status >= 300:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tunnel.errors import BadPacket
 from tunnel.media.body import SipBody, find_sdp_untrusted, replace_sdp
 from tunnel.media.exchange import Carriage, carriage_of
 from tunnel.media.sdp import Sdp
@@ -32,14 +31,12 @@ def carriage(message: Message) -> Carriage:
 
 def without_media(message: Message, address: str) -> bytes | None:
     """The body with ``address`` in its SDP and no ports, for what no call has media for: an OPTIONS that tells of codecs
-    (RFC 3264 section 9), an answer that comes after the end. None where there is no SDP that can be read."""
+    (RFC 3264 section 9), an answer that comes after the end. None where there is no SDP; raises BadPacket where there
+    may be one that cannot be read."""
     if not bears_media(message) and not (message.body and message.cseq_method == "OPTIONS"):
         return None
     body = body_of(message)
-    try:
-        found = find_sdp_untrusted(body)
-        sdps = [Sdp.parse_untrusted(body.content[each.start : each.end]) for each in found]
-        copies = [rewrite(sdp, [None] * len(sdp.media), address, address) for sdp in sdps]
-        return replace_sdp(body, found, copies) if found else None
-    except BadPacket:
-        return None
+    found = find_sdp_untrusted(body)
+    sdps = [Sdp.parse_untrusted(body.content[each.start : each.end]) for each in found]
+    copies = [rewrite(sdp, [None] * len(sdp.media), address, address) for sdp in sdps]
+    return replace_sdp(body, found, copies) if found else None

@@ -22,6 +22,7 @@ __all__ = [
     "canonical_name_untrusted",
     "find_param",
     "host_text_untrusted",
+    "media_type_untrusted",
     "number",
     "params_untrusted",
     "port_untrusted",
@@ -61,6 +62,7 @@ HOST = rb"\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9_.\-]++"
 
 _TOKEN = re.compile(TOKEN)
 _ELEMENT = re.compile(rb'(?:[^",<]++|' + QUOTED + rb"|<[^>]*+>)*+", re.DOTALL)
+_MEDIA_TYPE = re.compile(rb"(" + TOKEN + rb")[ \t]*+/[ \t]*+(" + TOKEN + rb")[ \t]*+(?=;|\Z)")
 _PARAM = re.compile(
     rb";[ \t]*+([^ \t;=,\"<>]++)(?:[ \t]*+=[ \t]*+(" + QUOTED + rb"|[^ \t;,\"<>]*+))?+[ \t]*+",
     re.DOTALL,
@@ -158,6 +160,14 @@ def host_text_untrusted(raw: bytes) -> str:
     except ValueError:
         raise BadPacket(f"{text[:60]!r} is no IPv6 address") from None
     return host
+
+
+def media_type_untrusted(value: bytes) -> tuple[bytes, int]:
+    """``type/subtype`` in lower case of an unfolded Content-Type, and where its parameters start (20.15)."""
+    match = _MEDIA_TYPE.match(value)
+    if match is None:
+        raise BadPacket(f"{value[:60]!r} is no Content-Type")
+    return match[1].lower() + b"/" + match[2].lower(), match.end()
 
 
 def port_untrusted(digits: bytes) -> int:

@@ -11,7 +11,13 @@ import re
 from typing import NamedTuple
 
 from tunnel.errors import BadPacket
-from tunnel.sip.grammar import TOKEN, canonical_name_untrusted, split_list_untrusted, unfolded
+from tunnel.sip.grammar import (
+    TOKEN,
+    canonical_name_untrusted,
+    media_type_untrusted,
+    split_list_untrusted,
+    unfolded,
+)
 from tunnel.sip.name_addr import tag_untrusted, uri_untrusted
 from tunnel.sip.uri import SipUri
 from tunnel.sip.via import Via
@@ -177,6 +183,10 @@ def parse_untrusted(data: bytes, *, stream: bool = False) -> Message:
     message.raw = data = data[: _end_of_body(message, body_offset, len(data), stream)]
     message.body_offset = body_offset
     message.body = data[body_offset:]
+    if message.is_request and message.body and "content-type" in message._index:
+        media_type_untrusted(
+            message._index["content-type"][0].value
+        )  # whoever can read it must not see more than we do
     return message
 
 

@@ -31,7 +31,18 @@ def swap(body: SipBody, *new: bytes) -> bytes:
     return replace_sdp(body, find_sdp_untrusted(body), new)
 
 
-@pytest.mark.parametrize("kind", [b"application/sdp", b"Application/SDP ; charset=utf-8", b""])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        b"application/sdp",
+        b"Application/SDP ; charset=utf-8",
+        b"application / sdp",
+        b"application/\r\n sdp",
+        b"application/sdp;",
+        b"",
+        b" ",
+    ],
+)
 def test_a_plain_description_is_the_whole_body(kind: bytes) -> None:
     assert texts(SipBody(SDP, kind)) == [SDP]
     assert swap(SipBody(SDP, kind), b"v=new") == b"v=new"
@@ -45,6 +56,33 @@ def test_other_bodies_have_none(kind: bytes) -> None:
 
 def test_an_empty_body_has_none() -> None:
     assert texts(SipBody(b"")) == []
+    assert texts(SipBody(b"", b"\x80")) == []
+
+
+@pytest.mark.parametrize("before", [b"", b"\r\n", b"\n \n"])
+def test_what_nobody_gave_a_type_is_sdp_if_it_looks_like_it(before: bytes) -> None:
+    assert texts(SipBody(before + SDP, b"")) == [before + SDP]
+    body = multipart("mixed", ("Content-Length: 5", before + SDP))
+    assert texts(body) == [before + SDP]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        b"\x80 application/sdp",
+        b"application",
+        b"application/sdp, text/plain",
+        b"application/sdp (a comment)",
+        b'"application/sdp"',
+        b"application//sdp",
+        b"/sdp",
+    ],
+)
+def test_a_type_that_cannot_be_read_is_bad(kind: bytes) -> None:
+    with pytest.raises(BadPacket):
+        find_sdp_untrusted(SipBody(SDP, kind))
+    with pytest.raises(BadPacket):
+        find_sdp_untrusted(multipart("mixed", ("Content-Type: " + kind.decode("latin-1"), SDP)))
 
 
 def test_concatenated_descriptions_are_found_one_by_one() -> None:
@@ -134,9 +172,12 @@ def test_depth_and_number_are_bounded() -> None:
         find_sdp_untrusted(SipBody(SDP * (MAX_DESCRIPTIONS + 1)))
 
 
-def test_a_multipart_without_boundary_is_bad() -> None:
+@pytest.mark.parametrize(
+    "parameters", [b"", b";boundary=", b';boundary=""', b";boundary=a;boundary=b", b';boundary="b']
+)
+def test_a_multipart_without_one_boundary_is_bad(parameters: bytes) -> None:
     with pytest.raises(BadPacket):
-        find_sdp_untrusted(SipBody(SDP, b"multipart/mixed"))
+        find_sdp_untrusted(SipBody(b"--b\r\n\r\n" + SDP + b"\r\n--b--", b"multipart/mixed" + parameters))
 
 
 WORDS = st.sampled_from(

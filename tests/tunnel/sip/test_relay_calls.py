@@ -309,12 +309,14 @@ def test_other_bodies_of_a_call_are_left_alone(world: World, incoming: bool) -> 
 def test_media_that_cannot_be_relayed_are_refused_by_their_name(
     world: World, kind: bytes, body: bytes, start: bytes
 ) -> None:
+    """A8, K: an encoded body is refused with what we would take."""
     alice, _ = phones(world)
     call = alice.invite(b"sip:bob@203.0.113.20", body, kind=kind)
     refusal = alice.expect(100, refusal_status := int(start.split()[1]))
     assert refusal.raw.startswith(start)
     assert refusal.status == refusal_status
     assert refusal.all("warning")
+    assert refusal.lines("accept-encoding") == ([b"Accept-Encoding: identity"] if refusal_status == 415 else [])
     call.ack_failure(refusal)
     assert world.take_public() == []
     assert_all_is_forgotten(world)

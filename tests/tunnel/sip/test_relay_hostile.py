@@ -6,9 +6,9 @@ from typing import cast
 
 import msgpack
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from support.calls import INSIDE, OUTSIDE, PBX, PhoneCall, collect, new_world
+from support.calls import INSIDE, OUTSIDE, PBX, PhoneCall, collect, new_world, post, sdp
 from support.messages import INVITE, REGISTER, accepted, mutations, odd_messages
 from support.pair import AGENT, SERVER, World
 
@@ -20,6 +20,7 @@ from tunnel.seat import Seat
 from tunnel.sip.flow import Flow
 from tunnel.sip.listener import Listeners
 from tunnel.sip.message import Message, parse_untrusted
+from tunnel.sip.response import build_response
 from tunnel.sip.wall import (
     CancelCrossed,
     Failed,
@@ -121,6 +122,14 @@ def real_messages(first: int) -> list[bytes]:
     return [data for call in calls for _, data in call.sent] + [REGISTER, INVITE, *accepted.values()]
 
 
+def retyped(number: int, kind: bytes, body: bytes = b"") -> tuple[str, bytes]:
+    """The INVITE of an inside phone with ``kind`` in the place of its Content-Type line."""
+    call = PhoneCall(new_world(), True, number)
+    call.invite()
+    data = call.sent[-1][1].replace(b"Content-Type: application/sdp", kind)
+    return INSIDE, data.replace(b"v=0", body + b"v=0")
+
+
 REAL = real_messages(1)
 OTHERS = real_messages(101)  # of calls that are none of those in ``talking``
 
@@ -147,6 +156,11 @@ def assert_still_talking(world: World, calls: list[PhoneCall]) -> None:
 
 @slow
 @given(st.lists(st.tuples(st.sampled_from([INSIDE, PBX, OUTSIDE, STRANGER]), twisted(REAL)), min_size=1, max_size=6))
+@example([retyped(1, b"Content-Type:\x80 application/sdp")])
+@example([retyped(9, b"Content-Type:\x80 application/sdp")])
+@example([retyped(9, b"Content-Type:")])
+@example([retyped(9, b"c: application /\r\n SDP ; a=b")])
+@example([retyped(9, b"X: no type at all", b"\r\n")])
 def test_whatever_arrives_nothing_breaks_and_all_is_forgotten(arrivals: list[tuple[str, bytes]]) -> None:
     world, _ = talking()
     for host, data in arrivals:
@@ -224,6 +238,31 @@ def test_a_call_with_as_many_headers_as_we_bear_can_still_be_refused_and_given_u
     world.wait(40)
     answers = [m.status for _, m in world.take_lan() if m.call_id == b"callx-%d" % call.number]
     assert 513 in answers
+
+
+@pytest.mark.parametrize("kind", [b"\x80 application/sdp", b"application", b"application/sdp, text/plain", b"a/b/c"])
+def test_a_request_whose_body_is_of_no_readable_type_is_refused(virtual_clock: None, kind: bytes) -> None:
+    """A1: what we cannot read may be SDP to its reader, with an inside address in it."""
+    world = new_world()
+    face, listeners = face_of(world, False)
+    host, data = retyped(9, b"Content-Type: " + kind)
+    face.deliver(data, Flow("udp", AGENT, parse_address(f"{host}:5060")))
+    assert [parse_untrusted(answer).status for answer, _ in listeners.sent] == [400]
+    assert world.take_public() == []
+
+
+@pytest.mark.parametrize("kind", [b"\x80 application/sdp", b"application/sdp(x)"])
+def test_an_answer_whose_body_is_of_no_readable_type_does_not_pass(kind: bytes) -> None:
+    """A1: the caller is told, and nothing of the body gets out."""
+    world = new_world()
+    call = PhoneCall(world, False)
+    call.invite()
+    collect(world, [call])
+    body = sdp(PBX)
+    extra = [b"Contact: <sip:b@%s>" % PBX.encode(), b"Content-Type: " + kind]
+    post(world, PBX, build_response(call.got[False][0], 200, "OK", b"to", extra, body))
+    collect(world, [call])
+    assert [m.status for m in call.got[True]] == [100, 500]
 
 
 # The face
