@@ -80,6 +80,7 @@ class Agent:
             deliver=face.deliver,
             failed=face.failed,
             counters=self._counters,
+            answer_stun=face.welcomes,
             limits=StreamLimits(per_source=MOST_LAN_CONNECTIONS),
         )
         face.use(self._listeners)
@@ -227,7 +228,7 @@ class Agent:
         return LanPolicy(self._addresses, lan.allow, (lan.pbx or "").encode(), (lan.outside or "").encode())
 
     def _gate(self, message: Message, flow: Flow, now: float) -> Verdict:
-        return self._seat, self._policy.admit(message, flow, self.is_healthy)
+        return self._seat, self._policy.admit(message, flow, self.is_healthy, self._draining)
 
     def _call_event(self, event: RelayEvent) -> None:
         """The seat keeps the book; an agent has no limits of its own."""

@@ -37,8 +37,8 @@ class LanPolicy:
         """The LAN face sets no limits: those are the tenant's, kept by the server."""
         return None
 
-    def admit(self, request: Message, flow: Flow, is_healthy: bool) -> Admit | Answer | Drop:
-        """Whether a request from the LAN goes out."""
+    def admit(self, request: Message, flow: Flow, is_healthy: bool, is_draining: bool = False) -> Admit | Answer | Drop:
+        """Whether a request from the LAN goes out. ``is_healthy``: whether calls can be made now."""
         if not self.allows(flow.remote.ip):
             return Drop("sip.dropped.source_not_allowed")
         uri = request.uri
@@ -49,7 +49,8 @@ class LanPolicy:
         if self._has_further_route(request):
             return Admit(Purpose.LOCAL)
         if request.method == "OPTIONS" and not uri.user:
-            return Answer(200, "OK") if is_healthy else Answer(503, "Service Unavailable", "the tunnel is down", 5)
+            ailment = "this end is shutting down" if is_draining else "the tunnel is down"
+            return Answer(200, "OK") if is_healthy else Answer(503, "Service Unavailable", ailment, 5)
         if not self._outside:
             return Answer(404, "Not Found", "addressed to the agent itself, and lan.outside says no place for that")
         return Admit(Purpose.LOCAL, self._outside)

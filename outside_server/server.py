@@ -93,6 +93,7 @@ class Server:
             counters=self._counters,
             server_tls=self._tls.public,
             client_tls=ssl.create_default_context(),
+            answer_stun=face.welcomes,
         )
         face.use(self._listeners)
         self._addresses = bind_listeners(self._listeners, public, config.file)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -19,9 +21,13 @@ from tunnel.sip.listener import Listeners
 from tunnel.sip.message import Message, parse_untrusted
 from tunnel.sip.policy import Admit, Answer, Drop
 from tunnel.sip.response import build_refusal_untrusted, build_response
+from tunnel.sip.transaction_key import server_key
 from tunnel.sip.via import reply_address
 
 __all__ = ["Face", "Verdict"]
+
+# Our number: UDP sources whose keep-alives are answered, those of a large site; about 200 bytes each.
+MOST_HEARD = 20_000
 
 Verdict: TypeAlias = tuple[Seat | None, Admit | Answer | Drop]
 
@@ -46,8 +52,9 @@ class Face:
         self._seat = seat
         self._known = known
         self._counters = counters
-        self._entropy = entropy
+        self._tag_key = entropy(32)
         self._welcome: set[int] = set()  # stream connections that have brought something that was let in
+        self._heard: OrderedDict[Address, None] = OrderedDict()  # UDP sources that have, the latest last
 
     def use(self, listeners: Listeners) -> None:
         """The listeners that answers leave by; they deliver to this face."""
@@ -76,7 +83,7 @@ class Face:
         """A stream connection could not be made or is gone: whoever used it must know."""
         self._counters.bump("sip.connections_failed")
         self._welcome.discard(connection)
-        for number in set(self._index.branches.values()):
+        for number in {*self._index.branches.values(), *self._index.transactions.values()}:
             seat = self._seat(number)
             if seat is not None:
                 with contained(self._counters, "face.failed"):
@@ -90,8 +97,7 @@ class Face:
             self._counters.bump(verdict.counter)
             self._turn_away(flow)
             return
-        if flow.connection:
-            self._welcome.add(flow.connection)
+        self._note_welcome(flow)
         if isinstance(verdict, Answer):
             self._answer(message, flow, verdict)
         elif seat is not None:
@@ -104,10 +110,23 @@ class Face:
         if seat is None:
             self._counters.bump("sip.dropped.stray_response")
             return
-        if flow.connection:
-            self._welcome.add(flow.connection)
+        self._note_welcome(flow)
         seat.proxy.response(message, flow, trio.current_time())
         seat.settle()
+
+    def welcomes(self, flow: Flow) -> bool:
+        """Whether a keep-alive that comes by ``flow`` is answered: strangers do not learn that anybody listens here."""
+        return flow.remote in self._heard or self._known(flow)
+
+    def _note_welcome(self, flow: Flow) -> None:
+        """Something that came by ``flow`` was let in."""
+        if flow.connection:
+            self._welcome.add(flow.connection)
+        else:
+            self._heard[flow.remote] = None
+            self._heard.move_to_end(flow.remote)
+            if len(self._heard) > MOST_HEARD:
+                self._heard.popitem(last=False)
 
     def _turn_away(self, flow: Flow) -> None:
         """A stranger's connection is closed (SIP-RULES K); one that carries calls stays, whatever else comes by it."""
@@ -127,11 +146,16 @@ class Face:
         if message.method == "OPTIONS" and answer.status == 200:
             extra += [b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS", b"Accept: application/sdp"]
         stamped = stamp_source(message, flow.remote)
-        tag = self._entropy(5).hex().encode("ascii")
-        raw = build_response(stamped, answer.status, answer.reason, tag, extra)
+        raw = build_response(stamped, answer.status, answer.reason, self._tag_of(message), extra)
         natted = is_natted(message, flow)
         remote = flow.remote if flow.reliable else reply_address(message.top_via, flow.remote, force_rport=natted)
         self._send(raw, Flow(flow.transport, flow.local, remote, flow.connection))
+
+    def _tag_of(self, request: Message) -> bytes:
+        """The To tag of an answer without a transaction: the same whenever the request comes again (RFC 3261 8.2.7)."""
+        return (
+            hashlib.blake2b(repr(server_key(request)).encode(), digest_size=5, key=self._tag_key).hexdigest().encode()
+        )
 
     def _refuse(self, data: bytes, flow: Flow, error: BadPacket) -> None:
         refusal = build_refusal_untrusted(data, flow.remote, error.status, error.reason)

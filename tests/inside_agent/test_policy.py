@@ -30,11 +30,12 @@ def admitted(
     source: str = "10.1.0.50:5060",
     outside: bytes = b"",
     is_healthy: bool = True,
+    is_draining: bool = False,
     more: tuple[str, ...] = (),
     callee: str = "<sip:bob@acme.example>",
 ) -> Admit | Answer | Drop:
     message = parse_untrusted(request(method, uri, source, more=more, callee=callee))
-    return policy(outside=outside).admit(message, Flow("udp", AGENT, parse_address(source)), is_healthy)
+    return policy(outside=outside).admit(message, Flow("udp", AGENT, parse_address(source)), is_healthy, is_draining)
 
 
 def test_only_hosts_in_allow_are_heard() -> None:
@@ -113,3 +114,10 @@ def test_nothing_is_sent_beyond_allow_nor_to_the_agent_itself() -> None:
     assert not lan.may_send(Address("203.0.113.1", 5060))
     assert not lan.may_send(Address("::1", 5060))
     assert lan.refuse_call(5.0) is None
+
+
+def test_an_agent_that_shuts_down_says_so() -> None:
+    """F3: a PBX that asks with OPTIONS takes its calls elsewhere."""
+    answer = admitted("OPTIONS", "sip:10.1.0.2", is_healthy=False, is_draining=True)
+    assert isinstance(answer, Answer)
+    assert (answer.status, answer.warning, answer.retry_after_s > 0) == (503, "this end is shutting down", True)

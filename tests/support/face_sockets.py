@@ -83,7 +83,7 @@ async def face_sockets(
         counters=face.counters,
         server_tls=server_tls,
         client_tls=client_tls,
-        answer_stun=answer_stun,
+        answer_stun=(lambda flow: True) if answer_stun else None,
         limits=limits,
     )
     async with trio.open_nursery() as nursery:

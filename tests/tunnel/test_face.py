@@ -27,9 +27,15 @@ class Bench:
     def __init__(self) -> None:
         self.verdict: Admit | Answer | Drop = DROP
         self.hung_up: list[int] = []
+        self.sent: list[bytes] = []
+        self.failed: list[tuple[str, Address, int]] = []
         self.counters = Counters()
-        ignore = SimpleNamespace(request=lambda *_: None, response=lambda *_: None, transport_failed=lambda *_: None)
-        seat: Any = SimpleNamespace(proxy=ignore, settle=lambda: None)
+        proxy = SimpleNamespace(
+            request=lambda *_: None,
+            response=lambda *_: None,
+            transport_failed=lambda *failure: self.failed.append(failure[:3]),
+        )
+        seat: Any = SimpleNamespace(proxy=proxy, settle=lambda: None)
         self.index = FaceIndex()
         self.face = Face(
             index=self.index,
@@ -40,7 +46,7 @@ class Bench:
             entropy=bytes,
         )
         listeners: Any = SimpleNamespace(
-            hang_up=lambda flow: self.hung_up.append(flow.connection), send=lambda data, flow: None
+            hang_up=lambda flow: self.hung_up.append(flow.connection), send=lambda data, flow: self.sent.append(data)
         )
         self.face.use(listeners)
 
@@ -92,3 +98,32 @@ async def test_what_a_connection_was_is_forgotten_with_it(bench: Bench) -> None:
     bench.verdict = DROP
     bench.hear(options(2))
     assert bench.hung_up == [7]
+
+
+async def test_a_stranger_gets_no_answer_to_its_keepalives(bench: Bench) -> None:
+    """A5: STUN is answered for those who were let in, and shows nobody else that there is a SIP port."""
+    way = Flow("udp", LOCAL, PEER)
+    bench.hear(options(), connection=0, transport="udp")
+    assert not bench.face.welcomes(way)
+    bench.verdict = LET_IN[1]
+    bench.hear(options(), connection=0, transport="udp")
+    assert bench.face.welcomes(way)
+    assert not bench.face.welcomes(Flow("udp", LOCAL, Address(PEER.host, 40001)))
+
+
+async def test_a_request_that_comes_again_gets_the_same_answer(bench: Bench) -> None:
+    """RFC 3261 section 8.2.7: an answer without a transaction has the same To tag each time."""
+    bench.verdict = LET_IN[0]
+    for number in (1, 1, 2):
+        bench.hear(options(number), connection=0, transport="udp")
+    first, again, _ = bench.sent
+    assert first == again
+    tags = [data.partition(b"\r\nTo: ")[2].partition(b"\r\n")[0].partition(b";tag=")[2] for data in bench.sent]
+    assert tags[0] == tags[1] != tags[2] != b""
+
+
+async def test_a_connection_that_is_gone_is_told_to_those_who_wait_for_an_answer_by_it(bench: Bench) -> None:
+    """B7, RFC 3261 section 18.2.2: the half proxy that holds the transaction has to find another way."""
+    bench.index.transactions[b"key", 1] = 5
+    bench.face.failed("tcp", PEER, 7, "closed")
+    assert bench.failed == [("tcp", PEER, 7)]

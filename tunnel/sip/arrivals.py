@@ -122,15 +122,12 @@ class Arrivals:
                 del self._invites[key]
 
     def transport_failed(self, transport: str, remote: Address, connection: int, now: float) -> None:
-        """A connection is gone: answers go where the Via says, over a new one (RFC 3261 section 18.2.2)."""
+        """A connection is gone: answers go where the Via says, over a new one, once (RFC 3261 section 18.2.2)."""
         for arrival in self:
             flow = arrival.flow
-            if (flow.transport, flow.remote) != (transport, remote) or flow.connection not in (0, connection):
+            if not connection or (flow.transport, flow.remote, flow.connection) != (transport, remote, connection):
                 continue
-            there = Address(remote.host, arrival.request.top_via.sent_by.port)
-            if there == remote:
-                continue
-            arrival.flow = Flow(transport, flow.local, there)
+            arrival.flow = Flow(transport, flow.local, Address(remote.host, arrival.request.top_via.sent_by.port))
             if arrival.machine.last_status:
                 arrival.machine.receive_retransmission(now)
                 self.drain(arrival, now)

@@ -8,7 +8,7 @@ A message takes this way::
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -52,6 +52,7 @@ class Listeners:
     ``deliver(data, flow)`` gets each SIP message, ``failed(transport, remote, connection, reason)`` each stream
     connection that ended or did not come up, and each datagram that had no way to go; both are called one after the other
     in our tasks, must not block and must not raise. ``connection`` is the number of the flow, 0 where there was none yet.
+    ``answer_stun`` says who gets an answer to a STUN Binding request (RFC 5626 section 4.4.2); None: nobody.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Listeners:
         counters: Counters,
         server_tls: ssl.SSLContext | None = None,
         client_tls: ssl.SSLContext | None = None,
-        answer_stun: bool = False,
+        answer_stun: Callable[[Flow], bool] | None = None,
         limits: StreamLimits | None = None,
     ) -> None:
         self._specs = tuple(specs)

@@ -23,9 +23,15 @@ RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024  # a second of a registration storm; the 
 
 
 class UdpListener:
-    """A bound socket; ``advertised`` is what stands in our Via for it."""
+    """A bound socket; ``advertised`` is what stands in our Via for it; ``answer_stun``: see Listeners."""
 
-    def __init__(self, sock: socket.socket, advertised: Address, answer_stun: bool, counters: Counters) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        advertised: Address,
+        answer_stun: Callable[[Flow], bool] | None,
+        counters: Counters,
+    ) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         self.advertised = advertised
         self._sock = sock
@@ -67,9 +73,10 @@ class UdpListener:
 
     def _receive(self, data: bytes, source: Address, deliver: Callable[[bytes, Flow], None]) -> None:
         kind = classify_datagram(data)
+        flow = Flow("udp", self.advertised, source)
         if kind is DatagramKind.SIP:
-            deliver(data, Flow("udp", self.advertised, source))
-        elif kind is DatagramKind.STUN and self._answer_stun:
+            deliver(data, flow)
+        elif kind is DatagramKind.STUN and self._answer_stun is not None and self._answer_stun(flow):
             self._answer(data, source)
         else:
             self._counters.bump(f"sip.udp.{kind.value}")

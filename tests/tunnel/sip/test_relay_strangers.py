@@ -197,3 +197,19 @@ def test_an_answer_whose_connection_is_gone_goes_where_the_via_says(world: World
     world.settle()
     bob.answer(bob.got("INVITE"), 486)
     again.got(486)
+
+
+def test_an_answer_goes_to_the_same_port_by_a_new_connection(world: World, pbx: Phone) -> None:
+    """B7: a phone that connects from the port it listens on is reached there again; a second failure ends it."""
+    alice = Phone(world, "10.1.0.50:5060", "alice", transport="tcp", connection=4)
+    bob = Phone(world, "203.0.113.40:5060", "bob")
+    alice.invite("sip:bob@203.0.113.40")
+    alice.got(100)
+    world.lan_side.proxy.transport_failed("tcp", alice.flows[-1].remote, 4, world.now)
+    world.settle()
+    assert alice.got(100)  # what was sent last goes again, by whichever connection leads there
+    assert alice.flows[-1].connection == 0
+    world.lan_side.proxy.transport_failed("tcp", alice.flows[-1].remote, 5, world.now)
+    world.settle()
+    assert not alice.inbox
+    bob.answer(bob.got("INVITE"), 486)
