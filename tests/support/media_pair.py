@@ -11,15 +11,31 @@ from tunnel.counters import Counters
 from tunnel.media.body import SipBody
 from tunnel.media.channels import AGENT_CHANNELS, SERVER_CHANNELS, ChannelSpace
 from tunnel.media.exchange import Carriage, Side
-from tunnel.media.offer_answer import CallMedia
+from tunnel.media.offer_answer import ROOT, CallMedia
+from tunnel.media.plane import Aim
 from tunnel.media.streams import FaceRules
 
-__all__ = ["CALLER_IP", "LAN_IP", "PUBLIC_IP", "TRUNK_IP", "End", "MediaPair", "ports", "sdp"]
+__all__ = [
+    "CALLER_IP",
+    "LAN_IP",
+    "PHONE",
+    "PUBLIC_IP",
+    "TRUNK",
+    "TRUNK_IP",
+    "End",
+    "MediaPair",
+    "aim_outside",
+    "answered",
+    "assert_audio",
+    "ports",
+    "sdp",
+]
 
 LAN_IP = "10.1.0.2"
 PUBLIC_IP = "203.0.113.10"
 CALLER_IP = "10.1.0.20"
 TRUNK_IP = "198.51.100.7"
+PHONE, TRUNK = (CALLER_IP, 40000), (TRUNK_IP, 6000)
 
 
 def sdp(host: str, *media: str, session: str = "", version: int = 1) -> bytes:
@@ -122,3 +138,25 @@ class MediaPair:
             assert end.plane.held == {}
             assert end.plane.ties == {}
             assert end.channels.in_use == 0
+
+
+def answered(pair: MediaPair) -> tuple[int, int]:
+    """INVITE and 200: a call with audio both ways; the ports that the outside and the inside see."""
+    (public,) = ports(pair.inside(sdp(CALLER_IP, "40000"), Carriage.OPENING, ROOT))
+    (lan,) = ports(pair.outside(sdp(TRUNK_IP, "6000")))
+    pair.settle()
+    assert_audio(pair, PHONE, lan, TRUNK, public)
+    return public, lan
+
+
+def assert_audio(pair: MediaPair, phone: tuple[str, int], lan: int, trunk: tuple[str, int], public: int) -> None:
+    assert pair.audio_out(phone, lan) == ((PUBLIC_IP, public), trunk)
+    assert pair.audio_in(trunk, public) == ((LAN_IP, lan), phone)
+
+
+def aim_outside(pair: MediaPair, index: int = 0) -> Aim:
+    """Whom the server's face talks to for an m-line."""
+    views = [view for view in pair.server.media.streams() if view.index == index and view.channel]
+    aim = pair.server.plane.aim_of(views[-1].channel)
+    assert aim is not None
+    return aim

@@ -57,7 +57,8 @@ def test_another_port_of_the_sdp_host_is_believed_at_once() -> None:
     assert stream().hear(OTHER_PORT, rtp_packet(1)) == Latched(OTHER_PORT)
 
 
-def test_the_sip_source_is_believed_after_five_packets_in_sequence() -> None:  # T3
+def test_the_sip_source_is_believed_after_five_packets_in_sequence() -> None:
+    """T3: the sip source is believed after five packets in sequence."""
     heard = stream(target=None)
     before = [heard.hear(BEHIND_SIP_IP, rtp_packet(n)) for n in range(4)]
     assert [drops(each) for each in before] == [Reason.PRE_LATCH] * 4
@@ -84,7 +85,8 @@ def test_a_second_port_of_the_same_ip_does_not_disturb_the_trial() -> None:
     assert heard.hear(BEHIND_SIP_IP, rtp_packet(4)) == Latched(BEHIND_SIP_IP)
 
 
-def test_nobody_else_is_ever_believed() -> None:  # T14
+def test_nobody_else_is_ever_believed() -> None:
+    """T14: nobody else is ever believed."""
     for target in (SDP, None):
         heard = stream(target)
         for n in range(100):
@@ -101,7 +103,8 @@ def test_rtcp_on_the_rtp_port_neither_counts_for_the_trial_nor_breaks_it() -> No
     assert heard.hear(BEHIND_SIP_IP, rtp_packet(4)) == Latched(BEHIND_SIP_IP)
 
 
-def test_opaque_datagrams_take_three() -> None:  # L9
+def test_opaque_datagrams_take_three() -> None:
+    """L9: opaque datagrams take three."""
     heard = stream(target=None, continuity=Continuity.NONE)
     assert [drops(heard.hear(BEHIND_SIP_IP, b"udptl")) for _ in range(3)] == [Reason.PRE_LATCH] * 2 + [None]
 
@@ -128,7 +131,8 @@ def test_a_learnt_remote_gives_way_to_the_sdp_address_itself() -> None:
 # --- L5 ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_stray_packet_of_the_old_port_does_not_win_it_back() -> None:  # T1
+def test_a_stray_packet_of_the_old_port_does_not_win_it_back() -> None:
+    """T1: a stray packet of the old port does not win it back."""
     new = Address(SDP.host, 30840)
     for spacing in (0.0, 0.02, 1.0):
         heard = stream()
@@ -149,7 +153,8 @@ def test_a_party_that_really_stayed_where_it_was_is_heard_again() -> None:
     assert decisions[-1] == Forward()
 
 
-def test_the_same_aim_again_changes_nothing() -> None:  # I2, and session refreshes of a party behind NAT
+def test_the_same_aim_again_changes_nothing() -> None:
+    """I2, and session refreshes of a party behind NAT: the same aim again changes nothing."""
     heard = stream(target=None)
     for n in range(5):
         heard.hear(BEHIND_SIP_IP, rtp_packet(n))
@@ -157,7 +162,8 @@ def test_the_same_aim_again_changes_nothing() -> None:  # I2, and session refres
     assert heard.hear(BEHIND_SIP_IP, rtp_packet(5), 1.0) == Forward()
 
 
-def test_a_nat_that_changed_the_port_is_followed() -> None:  # T17
+def test_a_nat_that_changed_the_port_is_followed() -> None:
+    """T17: a nat that changed the port is followed."""
     heard = stream()
     for n in range(50):
         heard.hear(SDP, rtp_packet(n), n * 0.02)
@@ -167,7 +173,8 @@ def test_a_nat_that_changed_the_port_is_followed() -> None:  # T17
     assert moved[-1] == Forward()
 
 
-def test_another_stream_from_the_new_port_is_not_followed() -> None:  # T17
+def test_another_stream_from_the_new_port_is_not_followed() -> None:
+    """T17: another stream from the new port is not followed."""
     heard = stream()
     for n in range(50):
         heard.hear(SDP, rtp_packet(n), n * 0.02)

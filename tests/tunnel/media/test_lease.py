@@ -40,7 +40,8 @@ def test_the_pair_that_has_rested_longest_is_next() -> None:
     assert [ledger.take(1, 100.0) for _ in range(4)] == [20004, 20006, second, first]
 
 
-def test_a_pair_that_is_held_is_never_handed_out_again() -> None:  # T13
+def test_a_pair_that_is_held_is_never_handed_out_again() -> None:
+    """T13: a pair that is held is never handed out again."""
     ledger = PortLedger(20000, 20039)
     long_call = ledger.take(1, 0.0)
     now = 0.0
@@ -87,7 +88,8 @@ lives = st.lists(
 
 @settings(deadline=None)
 @given(lives)
-def test_no_life_of_calls_leaks_a_pair(steps: list[tuple[str, int, float]]) -> None:  # 3-#13, T12
+def test_no_life_of_calls_leaks_a_pair(steps: list[tuple[str, int, float]]) -> None:
+    """3-#13, T12: no life of calls leaks a pair."""
     ledger = PortLedger(20000, 20023)
     held: list[int] = []
     rested: dict[int, float] = {}

@@ -31,7 +31,8 @@ def assert_audio(pair: MediaPair, party: tuple[str, int], lan: int) -> None:
     assert pair.audio_in(party, 20000) == ((LAN_IP, lan), PHONE)
 
 
-def test_each_early_dialog_has_its_own_port_inside_and_the_one_offered_outside(pair: MediaPair) -> None:  # I4
+def test_each_early_dialog_has_its_own_port_inside_and_the_one_offered_outside(pair: MediaPair) -> None:
+    """I4: each early dialog has its own port inside and the one offered outside."""
     first, second = answer(pair, b"b1", B1, PREVIEW), answer(pair, b"b2", B2, PREVIEW)
     assert first != second
     assert_audio(pair, B1, first)
@@ -46,7 +47,8 @@ def test_the_first_fork_inherits_the_channel_of_the_offer(pair: MediaPair) -> No
     assert channels == {ROOT: 0, b"b1": 16, b"b2": 32768}
 
 
-def test_a_losing_fork_with_early_media_does_not_touch_the_winner(pair: MediaPair) -> None:  # T6
+def test_a_losing_fork_with_early_media_does_not_touch_the_winner(pair: MediaPair) -> None:
+    """T6: a losing fork with early media does not touch the winner."""
     loser = answer(pair, b"b1", B1, PREVIEW)
     winner = answer(pair, b"b2", B2)
     pair.settle(b"b2")
@@ -125,6 +127,7 @@ def test_a_message_of_a_fork_that_just_ended_here_cannot_bring_its_channel_back(
     pair.assert_nothing_left()
 
 
-def test_a_call_that_nobody_answers_leaves_nothing(pair: MediaPair) -> None:  # T12
+def test_a_call_that_nobody_answers_leaves_nothing(pair: MediaPair) -> None:
+    """T12: a call that nobody answers leaves nothing."""
     pair.close()
     pair.assert_nothing_left()

@@ -1,0 +1,26 @@
+"""A running pump, or both ends of a call's media, for each test that asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+from support.media_pair import MediaPair
+from support.pump_world import PumpWorld
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[PumpWorld]:
+    async with trio.open_nursery() as nursery:
+        world = PumpWorld(nursery)
+        await world.start()
+        yield world
+        nursery.cancel_scope.cancel()
+    for phone in world.phones:
+        phone.socket.close()
+
+
+@pytest.fixture
+def pair() -> MediaPair:
+    return MediaPair()
