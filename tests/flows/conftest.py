@@ -8,5 +8,5 @@ from support.stage import Stage
 
 @pytest.fixture
 def stage(request: pytest.FixtureRequest) -> Stage:
-    way, caller = request.param
-    return Stage(way, caller_inside=caller == "inside")
+    way, caller, hide_full = request.param
+    return Stage(way, caller_inside=caller == "inside", hide_full=hide_full)

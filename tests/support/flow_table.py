@@ -3,8 +3,8 @@
     @flow("hold-sendonly")
     def test_hold(stage: Stage) -> None: ...
 
-runs in ways A, B and C with the caller inside and outside. docs/FLOWS.md is made from these decorators
-(``python tests/flows/matrix.py``).
+runs in ways A, B and C with the caller inside and outside; ``basic=True`` adds the same cells with ``hide = "basic"``.
+docs/FLOWS.md is made from these decorators (``python tests/flows/matrix.py``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import pytest
 
-__all__ = ["CALLERS", "FLOWS", "WAYS", "flow"]
+__all__ = ["CALLERS", "FLOWS", "NO_SENSE", "WAYS", "flow"]
 
 _Test = TypeVar("_Test", bound=Callable[..., object])
 
@@ -63,9 +63,23 @@ FLOWS = {
     "hairpin": "Two inside phones through the outside registrar",
 }
 
+# Cells that cannot be, and why.
+NO_SENSE = {
+    ("hairpin", "A", "outside"): "both phones are inside",
+    ("hairpin", "B", "outside"): "both phones are inside",
+    ("hairpin", "C", "inside"): "both phones are remote workers",
+}
 
-def flow(name: str, *, ways: str = "ABC", callers: Sequence[str] = CALLERS) -> Callable[[_Test], _Test]:
-    """Run the test on a ``stage`` of each of ``ways`` with each of ``callers``."""
+
+def flow(
+    name: str, *, ways: str = "ABC", callers: Sequence[str] = CALLERS, basic: bool = False
+) -> Callable[[_Test], _Test]:
+    """Run the test on a ``stage`` of each of ``ways`` with each of ``callers``, with ``basic`` at both levels of hiding."""
     assert name in FLOWS, f"{name} is no flow of support/flow_table.py"
-    cells = [pytest.param((way, caller), id=f"{way}-{caller}") for way in ways for caller in callers]
+    cells = [
+        pytest.param((way, caller, hide_full), id=f"{way}-{caller}{'' if hide_full else '-basic'}")
+        for hide_full in ([True, False] if basic else [True])
+        for way in ways
+        for caller in callers
+    ]
     return pytest.mark.parametrize("stage", cells, indirect=True)

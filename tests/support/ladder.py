@@ -24,7 +24,7 @@ from tunnel.sip.name_addr import NameAddr
 from tunnel.sip.response import build_response
 from tunnel.sip.uri import SipUri
 
-__all__ = ["Dialog", "Phone", "media_address", "sdp_address", "sdp_in", "sdp_port", "uri_in"]
+__all__ = ["Dialog", "Phone", "media_address", "places_in", "sdp_address", "sdp_in", "sdp_port", "uri_in"]
 
 _serial = itertools.count(1)
 
@@ -60,6 +60,16 @@ def media_address(sdp: bytes, stream: int) -> Address | None:
     return Address(host, port) if port and host not in ("", "0.0.0.0", "::") else None
 
 
+def places_in(sdp: bytes) -> list[tuple[str, int]]:
+    """Host and port of each m-line as they are written, hold addresses and port 0 included; a host may be missing."""
+    session, *media = sdp.replace(b"\r", b"").split(b"\nm=")
+    places = []
+    for medium in media:
+        named = (medium.partition(b"\nc=")[2] or session.partition(b"\nc=")[2]).split()
+        places.append((named[2].decode() if len(named) > 2 else "", int(medium.split()[1])))
+    return places
+
+
 class Phone:
     """At ``address`` (which side that is on shows in its host); ``seen_from``: the address that its NAT gives it."""
 
@@ -81,6 +91,7 @@ class Phone:
         self.address = parse_address(address)
         self.seen_from = seen_from or address
         self.user = user
+        self.tag = user
         self.aor = f"sip:{user}@{domain}"
         self.transport = transport
         self.connection = connection
@@ -157,6 +168,15 @@ class Phone:
     def speaks_to(self, stream: int = 0) -> Address | None:
         """Where it sends RTP by the newest SDP that it got."""
         return media_address(self._taken, stream)
+
+    @property
+    def agreed(self) -> tuple[bytes, bytes]:
+        """The newest SDP it gave and took; to be set back where an exchange failed."""
+        return self._given, self._taken
+
+    @agreed.setter
+    def agreed(self, words: tuple[bytes, bytes]) -> None:
+        self._given, self._taken = words
 
     def via(self) -> str:
         host, port = self.address.bracketed, self.address.port
@@ -244,7 +264,14 @@ class Phone:
         )
 
     def answer(
-        self, request: Message, status: int, *, tag: str = "", headers: Sequence[str] = (), body: bytes = b""
+        self,
+        request: Message,
+        status: int,
+        *,
+        reason: str = "Whatever",
+        tag: str = "",
+        headers: Sequence[str] = (),
+        body: bytes = b"",
     ) -> bytes:
         """Send a response; with a Contact where one makes a dialog. Returns it, to be sent again."""
         extra = [header.encode() for header in headers]
@@ -253,14 +280,14 @@ class Phone:
             extra.append(f"Contact: {self.contact}".encode())
         if body:
             extra.append(b"Content-Type: application/sdp")
-        raw = build_response(request, status, "Whatever", (tag or self.user).encode(), extra, body)
+        raw = build_response(request, status, reason, (tag or self.tag).encode(), extra, body)
         self.send(raw)
         return raw
 
     def accept(self, invite: Message, *, tag: str = "", body: bytes | None = None) -> Dialog:
         """Answer an INVITE with 200 and SDP."""
         self.answer(invite, 200, tag=tag, body=self.sdp() if body is None else body)
-        return Dialog.of_callee(self, invite, tag or self.user)
+        return Dialog.of_callee(self, invite, tag or self.tag)
 
 
 @dataclass

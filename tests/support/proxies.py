@@ -1,12 +1,14 @@
-"""Proxies between a phone and our faces: loose routers that record routes and forward without state (RFC 3261 16).
+"""Proxies between a phone and our faces: loose routers that record routes and forward without state (RFC 3261 16.11).
 
-A ``Registrar`` also keeps contacts, challenges once, and proxies calls to whom it has registered.
+A ``Registrar`` also keeps contacts, challenges once, and proxies calls to whom it has registered: where that are several
+contacts it forks (forks.py).
 """
 
 from __future__ import annotations
 
-import itertools
+import hashlib
 
+from support.forks import Fork
 from support.ladder import uri_in
 from support.pair import World
 from tunnel.address import Address, parse_address
@@ -19,8 +21,6 @@ from tunnel.sip.uri import SipUri
 from tunnel.sip.via import reply_address
 
 __all__ = ["Proxy", "Registrar"]
-
-_serial = itertools.count(1)
 
 
 class Proxy:
@@ -48,7 +48,16 @@ class Proxy:
         else:
             self.back(message)
 
+    def branch(self, request: Message, leg: int = 0) -> str:
+        """The same for the CANCEL, the ACK of a failure and each retransmission of a request (RFC 3261 16.11)."""
+        above = request.top_via.branch + b"%d" % leg
+        return "z9hG4bK" + hashlib.sha256(self.address.encode() + above).hexdigest()[:16]
+
     def forward(self, request: Message) -> None:
+        self.emit(*self.onwards(request))
+
+    def onwards(self, request: Message, leg: int = 0) -> tuple[bytes, str]:
+        """The request as it leaves, and where to."""
         edit = Edit(request)
         routes = [uri_in(value.text) for value in request.values("route")]
         uri = request.request_uri
@@ -57,10 +66,10 @@ class Proxy:
         onward = f"sip:{self.onward}".encode() if self.onward else uri
         edit.request_uri(uri)
         edit.replace_all("route", [b"Route: <" + route + b">" for route in routes])
-        edit.insert_above("via", f"Via: SIP/2.0/UDP {self.address};branch=z9hG4bKp{next(_serial)}".encode())
+        edit.insert_above("via", f"Via: SIP/2.0/UDP {self.address};branch={self.branch(request, leg)}".encode())
         if request.method in ("INVITE", "SUBSCRIBE", "REFER", "NOTIFY", "UPDATE"):
             edit.insert_above("record-route", f"Record-Route: {self.route}".encode())
-        self.emit(edit.result(), _host(routes[0] if routes else onward))
+        return edit.result(), _host(routes[0] if routes else onward)
 
     def back(self, response: Message) -> None:
         values = response.values("via")
@@ -92,14 +101,40 @@ class Registrar(Proxy):
         self.domain = domain
         self.bindings: dict[bytes, dict[bytes, int]] = {}
         self.strips_masks = strips_masks
+        self._forks: dict[bytes, Fork] = {}  # by the branch that the INVITE came with
+        self._legs: dict[bytes, Fork] = {}  # by each branch that it left with
         world.names[domain] = address.rpartition(":")[0]
 
     def forward(self, request: Message) -> None:
         if request.method == "REGISTER":
             self._register(request)
             return
-        target = self._callee(request)
-        super().forward(request if target is None else _with_uri(request, target))
+        known = self._forks.get(request.top_via.branch)
+        if known is not None:
+            if request.method == "CANCEL":
+                self._answer(request, 200, [])
+                known.cancel()
+            return
+        targets = self._callees(request)
+        if len(targets) > 1 and request.method == "INVITE":
+            self._fork(request, targets)
+        else:
+            super().forward(_with_uri(request, targets[0]) if targets else request)
+
+    def back(self, response: Message) -> None:
+        fork = self._legs.get(response.top_via.branch)
+        if fork is not None:
+            fork.response(response)
+        else:
+            super().back(response)
+
+    def _fork(self, request: Message, targets: list[bytes]) -> None:
+        fork = self._forks[request.top_via.branch] = Fork(self.emit, super().back)
+        for leg, target in enumerate(targets):
+            branch = self.branch(request, leg).encode()
+            fork.add(branch, *self.onwards(_with_uri(request, target), leg))
+            self._legs[branch] = fork
+        fork.ring()
 
     def _register(self, request: Message) -> None:
         if request.header("authorization") is None:
@@ -125,14 +160,13 @@ class Registrar(Proxy):
     def _answer(self, request: Message, status: int, extra: list[bytes]) -> None:
         self.emit(build_response(request, status, "Whatever", b"reg", extra), str(reply(request)))
 
-    def _callee(self, request: Message) -> bytes | None:
+    def _callees(self, request: Message) -> list[bytes]:
+        """The contacts of whom a request is for; none where it is not for one of this domain."""
         uri = request.uri
         if uri is None or uri.host not in (self.domain, self.address.rpartition(":")[0]) or not uri.user:
-            return None
+            return []
         found = list(self.bindings.get(b"sip:%s@%s" % (uri.user, self.domain.encode()), ()))
-        if found and self.strips_masks:
-            return SipUri.parse_untrusted(found[0]).without_param("wp")
-        return found[0] if found else None
+        return [SipUri.parse_untrusted(each).without_param("wp") for each in found] if self.strips_masks else found
 
 
 def reply(request: Message) -> Address:

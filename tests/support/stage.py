@@ -25,7 +25,8 @@ from tunnel.sip.message import Message
 
 __all__ = ["AUTHORIZATION", "Stage", "Talk"]
 
-ALICE, PBX = "10.1.0.50:5060", "10.1.0.5:5060"
+ALICE, ALICE2, PBX = "10.1.0.50:5060", "10.1.0.51:5060", "10.1.0.5:5060"
+BOB2, BOB2_SEEN = "203.0.113.41:5060", "198.51.100.8:40002"
 BOB, REGISTRAR, TRUNK = "203.0.113.40:5060", "203.0.113.20:5060", "203.0.113.30:5060"
 BOB_AT_HOME, BOB_SEEN = "192.168.77.10:5060", "198.51.100.7:40001"
 PROVIDER, OFFICE = "itsp.example", "office.example"
@@ -50,10 +51,57 @@ class Talk:
         """The dialog of that phone."""
         return self.caller if self.caller.phone is phone else self.callee
 
+    def other(self, dialog: Dialog) -> Dialog:
+        """The dialog of the other party."""
+        return self.callee if dialog is self.caller else self.caller
+
+    def request(
+        self,
+        by: Dialog,
+        method: str,
+        *,
+        headers: Sequence[str] = (),
+        body: bytes = b"",
+        status: int = 200,
+        answer: bytes = b"",
+        answer_headers: Sequence[str] = (),
+    ) -> tuple[Message, Message]:
+        """One party sends a request in the dialog, the other answers it: request and answer as they arrived."""
+        other = self.other(by).phone
+        by.send(method, headers=headers, body=body)
+        arrived = other.got(method)
+        other.answer(arrived, status, headers=answer_headers, body=answer)
+        return arrived, by.phone.got(status)
+
+    def offer(
+        self, by: Dialog, body: bytes, answer: bytes, *, method: str = "INVITE", headers: Sequence[str] = ()
+    ) -> tuple[Message, Message]:
+        """One party offers anew by re-INVITE or UPDATE, the other agrees: offer and answer as they arrived."""
+        arrived, agreed = self.request(by, method, headers=headers, body=body, answer=answer)
+        if method == "INVITE":
+            by.ack()
+            self.other(by).phone.got("ACK")
+        return arrived, agreed
+
+    def refused(
+        self, by: Dialog, body: bytes, status: int, *, method: str = "INVITE", headers: Sequence[str] = ()
+    ) -> Message:
+        """One party offers anew and the other refuses: the refusal as it arrived. Both forget what was offered."""
+        phone, other = by.phone, self.other(by).phone
+        before = phone.agreed, other.agreed
+        request = by.send(method, body=body)
+        other.answer(other.got(method), status, headers=headers)
+        refusal = phone.got(status)
+        if method == "INVITE":
+            phone.ack_failure(request, refusal)
+            other.got("ACK")
+        phone.agreed, other.agreed = before
+        return refusal
+
     def hang_up(self, by: Dialog | None = None) -> None:
         """One party says BYE (the caller, if not said), the other 200."""
         by = by or self.caller
-        other = self.callee if by is self.caller else self.caller
+        other = self.other(by)
         by.send("BYE")
         other.phone.answer(other.phone.got("BYE"), 200)
         by.phone.got(200)
@@ -121,9 +169,28 @@ class Stage:
             self._register(phone)
         return phone
 
+    def second_callee(self) -> Phone:
+        """The callee's other phone: from now on both ring. In way B outside, the trunk is a proxy before two phones."""
+        user = self.callee.user
+        if not self.callee.outside:
+            phone = self.inside_phone(user, ALICE2, port=6100)
+        elif self.way == "C":
+            phone = self.outside_phone(user, "192.168.78.10:5060", seen_from=BOB2_SEEN, port=7100)
+        elif self.way == "A":
+            phone = self.outside_phone(user, BOB2, port=7100)
+        else:
+            self.trunk = Registrar(self.world, TRUNK, PROVIDER)
+            self.outside = self.callee = Phone(self.world, BOB, user, domain=PROVIDER, outbound=TRUNK)
+            phone = Phone(self.world, BOB2, user, domain=PROVIDER, outbound=TRUNK, port=7100)
+            for each in (self.outside, phone):
+                each.register(f"sip:{PROVIDER}", headers=(AUTHORIZATION(PROVIDER, user),))
+                each.got(200)
+        phone.tag = f"{user}2"
+        return phone
+
     def _register(self, phone: Phone) -> None:
         realm = self.registrar.domain
-        name = f"reg-{phone.user}"
+        name = f"reg-{phone.user}-{phone.port}"
         phone.register(f"sip:{realm}", call_id=name)
         phone.got(401)
         phone.register(f"sip:{realm}", call_id=name, cseq=2, headers=(AUTHORIZATION(realm, phone.user),))
@@ -158,17 +225,18 @@ class Stage:
 
     # What they hear
 
-    def reaches(self, speaker: Phone, listener: Phone, stream: int = 0) -> bool:
+    def reaches(self, speaker: Phone, listener: Phone, stream: int = 0, to: Address | None = None) -> bool:
         """Whether an RTP packet of ``speaker`` would arrive where ``listener`` waits for it.
 
         Each uses the newest SDP that it got and gave. A listener behind a NAT is reached when its side may learn its
-        address from its own packets.
+        address from its own packets. ``to``: where it sends, if not by its newest SDP.
         """
-        return self.where(speaker, stream) in (listener.listens_at(stream), listener.seen_at)
+        where = self.where(speaker, stream, to)
+        return where is not None and where in (listener.listens_at(stream), listener.seen_at)
 
-    def where(self, speaker: Phone, stream: int = 0) -> Address | str | None:
+    def where(self, speaker: Phone, stream: int = 0, to: Address | None = None) -> Address | str | None:
         """Where an RTP packet of ``speaker`` ends: an address, or the host that is to be learnt from; None: dropped."""
-        sent_to = speaker.speaks_to(stream)
+        sent_to = to or speaker.speaks_to(stream)
         if sent_to is None:
             return None
         near, far = self.world.public_side, self.world.lan_side
