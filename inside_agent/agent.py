@@ -31,6 +31,7 @@ from tunnel.sip.bindings import Bindings
 from tunnel.sip.contacts import ContactMasks
 from tunnel.sip.flow import Flow
 from tunnel.sip.half import FaceIndex, RelayEvent
+from tunnel.sip.keepalives import STEP_S, Keepalives
 from tunnel.sip.listener import Listeners, StreamLimits
 from tunnel.sip.mask import MaskKey
 from tunnel.sip.message import Message
@@ -42,9 +43,8 @@ __all__ = ["Agent", "serve"]
 
 log = structlog.get_logger()
 
-# Our numbers: how often the agent looks whether its certificate wants renewing, and keeps NATs of its phones open.
+# Our number: how often the agent looks whether its certificate wants renewing.
 RENEWAL_LOOK_S = 3600.0
-KEEPALIVE_S = 20.0
 # Our number: a PBX, or a switch between it and us, holds a connection for each of its phones.
 MOST_LAN_CONNECTIONS = 2048
 ONLY_SEAT = 1
@@ -291,11 +291,12 @@ class Agent:
                 self._seat.link.flush()
 
     async def _keep_nats_open(self) -> None:
-        """Phones behind a NAT inside the LAN stay reachable (RFC 5626 section 4.4.1)."""
+        """Phones behind a NAT inside the LAN stay reachable."""
+        keepalives = Keepalives(self._bindings, secrets.token_bytes)
         while True:
-            await trio.sleep(KEEPALIVE_S)
-            for flow in self._bindings.keepalive_flows(trio.current_time()):
-                self._listeners.send_keepalive(flow)
+            await trio.sleep(STEP_S)
+            for emission in keepalives.due(self._seat.proxy.half.calls, trio.current_time()):
+                self._listeners.send(emission.data, emission.flow)
 
 
 async def serve(config: AgentConfig, *, task_status: trio.TaskStatus[Agent] = trio.TASK_STATUS_IGNORED) -> None:

@@ -5,6 +5,7 @@ acceptor -> admit -> place (seat with link, pump, half proxy) <-> gatekeeper, fa
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +35,7 @@ from tunnel.seat import Seat
 from tunnel.sip.bindings import Bindings
 from tunnel.sip.contacts import ContactMasks
 from tunnel.sip.half import CallClosed, CallOpened, RelayEvent
+from tunnel.sip.keepalives import Keepalives
 from tunnel.sip.mask import MaskKey, TenantHint
 
 __all__ = ["Place", "Places"]
@@ -59,6 +61,7 @@ class Place:
     seat: Seat
     masks: ContactMasks
     bindings: Bindings
+    keepalives: Keepalives
     scope: trio.CancelScope
     connected_at: float | None = None
     renewed_at: float | None = None
@@ -212,7 +215,8 @@ class Places:
             counters=Counters(),
             book=book,
         )
-        place = Place(identity, seat, masks, bindings, trio.CancelScope())
+        keepalives = Keepalives(bindings, secrets.token_bytes)
+        place = Place(identity, seat, masks, bindings, keepalives, trio.CancelScope())
         return place
 
     # --- sessions --------------------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ from tunnel.media.sockets import raise_file_limit
 from tunnel.metrics import EndFigures
 from tunnel.sip.flow import Flow
 from tunnel.sip.half import FaceIndex
+from tunnel.sip.keepalives import STEP_S
 from tunnel.sip.listener import Listeners
 from tunnel.sip.mask import TenantHint
 from tunnel.sip.message import Message
@@ -52,9 +53,7 @@ __all__ = ["Server", "serve"]
 log = structlog.get_logger()
 
 STORE_FILE = "tenants.db"
-# Our numbers: how often a UDP flow through somebody's NAT gets a keep-alive, as the shortest NATs forget after 30 s; and
-# how often the server looks whether its own certificates want renewing.
-KEEPALIVE_S = 20.0
+# Our number: how often the server looks whether its own certificates want renewing.
 RENEWAL_LOOK_S = 3600.0
 
 # What a configuration that is read again may change without a restart; ``drain_seconds`` is the launcher's.
@@ -237,13 +236,12 @@ class Server:
         return not never_sent_to(ip, self._on_loopback) and (self._on_loopback or not is_private(ip))
 
     async def _keep_nats_open(self) -> None:
-        """Remote workers behind NATs of their own stay reachable (RFC 5626 section 4.4.1)."""
+        """Remote workers behind NATs of their own stay reachable."""
         while True:
-            await trio.sleep(KEEPALIVE_S)
-            now = trio.current_time()
+            await trio.sleep(STEP_S)
             for place in self._places:
-                for flow in place.bindings.keepalive_flows(now):
-                    self._listeners.send_keepalive(flow)
+                for emission in place.keepalives.due(place.seat.proxy.half.calls, trio.current_time()):
+                    self._listeners.send(emission.data, emission.flow)
 
     async def _renew_certificates(self) -> None:
         """A server that runs for years still shows certificates that are good."""

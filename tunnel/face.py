@@ -17,6 +17,7 @@ from tunnel.seat import Seat
 from tunnel.sip.edit import stamp_source
 from tunnel.sip.flow import Flow
 from tunnel.sip.half import FaceIndex, is_natted
+from tunnel.sip.keepalives import is_keepalive_answer
 from tunnel.sip.listener import Listeners
 from tunnel.sip.message import Message, parse_untrusted
 from tunnel.sip.policy import Admit, Answer, Drop
@@ -105,6 +106,9 @@ class Face:
             seat.settle()
 
     def _response(self, message: Message, flow: Flow) -> None:
+        if is_keepalive_answer(message):
+            self._counters.bump("sip.keepalives_answered")
+            return
         number = self._index.branches.get(message.top_via.branch)
         seat = None if number is None else self._seat(number)
         if seat is None:

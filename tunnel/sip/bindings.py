@@ -7,7 +7,7 @@ here for the flow the user agent had, and for Contacts too long to stand in a ma
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunnel.sip.flow import Flow
 from tunnel.sip.mask import uri_digest
@@ -23,7 +23,8 @@ class Binding:
     """One Contact of one user agent: its exact bytes, the flow it came by, whether behind a NAT of its own.
 
     ``owner`` names the user agent (see sender.py). ``flow`` is None for an address that somebody else named (Refer-To).
-    ``path`` are the proxies of its side that a registration named as the way to it (RFC 3327).
+    ``path`` are the proxies of its side that a registration named as the way to it (RFC 3327). ``registration`` is what
+    its refreshes have in common (see sender.py). ``moved``: it has another address by now than its Contact says.
     """
 
     owner: bytes
@@ -32,6 +33,13 @@ class Binding:
     natted: bool
     expires_at: float
     path: tuple[bytes, ...] = ()
+    registration: bytes = b""
+    moved: bool = False
+
+    @property
+    def needs_flow(self) -> bool:
+        """Whether its Contact alone does not lead to it."""
+        return self.flow is not None and (self.natted or self.moved or self.flow.reliable)
 
     @property
     def key(self) -> bytes:
@@ -48,6 +56,7 @@ class Bindings:
         self._most = most
         self._passing: OrderedDict[bytes, Binding] = OrderedDict()
         self._registered: OrderedDict[bytes, Binding] = OrderedDict()
+        self._latest: dict[bytes, Binding] = {}  # of each registration, by its name
 
     def __len__(self) -> int:
         return len(self._passing) + len(self._registered)
@@ -58,9 +67,22 @@ class Bindings:
             self._keep(self._passing, binding)
 
     def register(self, binding: Binding) -> None:
-        """A registrar accepted this Contact."""
+        """A registrar accepted this Contact. A user agent that came with it from another host than before has moved:
+        what it had registered from there leads to it here, and not to whoever has its old address now (S4-8)."""
         self._passing.pop(binding.key, None)
         self._keep(self._registered, binding)
+        if not binding.registration:
+            return
+        before, self._latest[binding.registration] = self._latest.get(binding.registration), binding
+        if before is not None and before.flow and binding.flow and before.flow.remote.host != binding.flow.remote.host:
+            for key, old in list(self._registered.items()):
+                if old.registration == binding.registration and old.flow == before.flow:
+                    self._registered[key] = replace(old, flow=binding.flow, moved=True)
+
+    def owner_of(self, registration: bytes) -> bytes | None:
+        """Whose registration that is; None where none is known by that name."""
+        latest = self._latest.get(registration)
+        return None if latest is None else latest.owner
 
     def get(self, key: bytes, now: float) -> Binding | None:
         """The binding ``key`` while it lasts."""
@@ -76,11 +98,11 @@ class Bindings:
         for key in [key for key, binding in self._registered.items() if binding.owner == owner]:
             del self._registered[key]
 
-    def keepalive_flows(self, now: float) -> list[Flow]:
-        """The UDP flows through foreign NATs that lead to registered user agents: these need keep-alives (RFC 5626)."""
+    def keepalive_flows(self, now: float) -> dict[Flow, bytes]:
+        """The UDP flows through foreign NATs that lead to registered user agents, each with a Contact at its end."""
         self._drop_expired(now)
-        flows = {b.flow: None for b in self._registered.values() if b.natted and b.flow and b.flow.transport == "udp"}
-        return list(flows)
+        natted = (each for each in self._registered.values() if each.natted)
+        return {each.flow: each.contact for each in natted if each.flow and not each.flow.reliable}
 
     @property
     def registered(self) -> int:
@@ -98,3 +120,5 @@ class Bindings:
         for table in (self._passing, self._registered):
             for key in [key for key, binding in table.items() if binding.expires_at <= now]:
                 del table[key]
+        for name in [name for name, binding in self._latest.items() if binding.expires_at <= now]:
+            del self._latest[name]

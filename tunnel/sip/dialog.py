@@ -88,6 +88,10 @@ class Call:
         dialog = self.dialogs.get(fork)
         return dialog.party if dialog else None
 
+    def parties(self) -> Iterator[Party]:
+        """The parties of this face: the caller, or one for each fork."""
+        yield from (self.caller,) if self.caller_here else (dialog.party for dialog in self.dialogs.values())
+
     def dialog(self, fork: bytes) -> Dialog:
         """The dialog ``fork``, made if it is new."""
         if fork not in self.dialogs:

@@ -13,13 +13,12 @@ from tunnel.address import Address
 from tunnel.errors import BadPacket
 from tunnel.media.plane import LedgerFull
 from tunnel.sip.client_transaction import ClientTransaction
-from tunnel.sip.contacts import is_unreachable
 from tunnel.sip.departures import Departure, Departures
 from tunnel.sip.dialog import Call
 from tunnel.sip.flow import Flow
 from tunnel.sip.half import DIALOG_FORMING, Emission, Half, Lookup, Timed
 from tunnel.sip.message import Message, parse_untrusted
-from tunnel.sip.next_hop import Target, literal_target, next_hop, way_to
+from tunnel.sip.next_hop import Target, leads_nowhere, literal_target, next_hop, way_to
 from tunnel.sip.policy import Answer, NextHop, answer_to
 from tunnel.sip.returns import Returns
 from tunnel.sip.sender import check_lists_untrusted, sip_uri
@@ -172,6 +171,8 @@ class Far:
                 return next_hop(party.target, party.route_set, party.flow)
         opened = half.masks.open_own(request.uri, now) if request.uri is not None else None
         if opened is not None:
+            if half.bindings.get(opened.key, now) is None and self._leads_nowhere(opened.uri):
+                return Answer(480, "Temporarily Unavailable", "the flow to this user agent is not known any more"), ()
             return way_to(opened, half.bindings, now)
         if crossed.routes and half.outside:
             return next_hop(request.request_uri, crossed.routes, None)
@@ -346,13 +347,16 @@ class Far:
         if hop.flow is None or departure.answered:
             self._next_or(departure, Answer(503, "Service Unavailable", "the next hop cannot be reached", 5), now)
             return
-        uri = sip_uri(hop.uri)
-        if uri is not None and self._half.outside and is_unreachable(uri.host):
+        if self._leads_nowhere(hop.uri):
             gone = Answer(480, "Temporarily Unavailable", "the flow to this user agent is gone")
             self._finish(departure, gone, now)
             return
         departure.hop = NextHop(hop.request_uri, hop.uri)
         self._find_targets(departure, now)
+
+    def _leads_nowhere(self, uri: bytes) -> bool:
+        half = self._half
+        return leads_nowhere(uri, half.addresses, half.policy.may_send, outside=half.outside)
 
     def _next_or(self, departure: Departure, answer: Answer, now: float) -> None:
         """Try the next target; without one, ``answer`` is the end."""

@@ -25,7 +25,7 @@ from tunnel.sip.flow import Flow
 from tunnel.sip.message import Message
 from tunnel.sip.policy import FacePolicy
 from tunnel.sip.rewrite import Rewriter
-from tunnel.sip.sender import contact_uri, is_natted, is_out_of_reach, owner_of, sip_uri, uri_of_value
+from tunnel.sip.sender import contact_uri, is_natted, is_out_of_reach, owner_of, registration_of, sip_uri, uri_of_value
 from tunnel.sip.uri import SipUri
 from tunnel.sip.wall import WallMessage
 
@@ -212,7 +212,10 @@ class Half:
 
     def note_sender(self, message: Message, flow: Flow, now: float, path: tuple[bytes, ...] = ()) -> Sender:
         """Who sent ``message``; its Contacts lead back to it from now on. Raises BadPacket."""
-        owner = owner_of(message, flow)
+        owner = None
+        if message.is_request and message.method == "REGISTER":  # the masks of a phone that moves stay what they are
+            owner = self.bindings.owner_of(registration_of(message))
+        owner = owner or owner_of(message, flow)
         natted = message.is_request and is_natted(message, flow)
         if not natted and not self._has_proxies(message) and is_out_of_reach(message, flow, self.policy.may_send):
             self.counters.bump("sip.contacts_out_of_reach")

@@ -146,10 +146,6 @@ class Listeners:
         if error is not None:
             self._connections.report(flow, error.strerror or "not sent")
 
-    def send_keepalive(self, flow: Flow) -> None:
-        """Send a double CRLF (RFC 5626 section 3.5.1); over UDP as well, where it keeps a NAT open and is swallowed."""
-        self.send(b"\r\n\r\n", flow)
-
     def hang_up(self, flow: Flow) -> None:
         """Close the connection of a peer that may not talk to us; UDP has none to close."""
         if self._connections is not None and flow.connection:

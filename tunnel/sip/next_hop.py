@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tunnel.address import Address
+from tunnel.address import Address, is_private
 from tunnel.errors import BadPacket
 from tunnel.sip.bindings import Bindings
 from tunnel.sip.contacts import Opened
+from tunnel.sip.face_index import FaceAddresses
 from tunnel.sip.flow import Flow
 from tunnel.sip.name_addr import NameAddr
 from tunnel.sip.policy import Answer, NextHop
+from tunnel.sip.sender import sip_uri
 from tunnel.sip.uri import SipUri
 
-__all__ = ["Target", "default_transport", "literal_target", "next_hop", "way_to"]
+__all__ = ["Target", "default_transport", "leads_nowhere", "literal_target", "next_hop", "way_to"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,23 @@ def way_to(opened: Opened, bindings: Bindings, now: float) -> tuple[NextHop | An
     binding = bindings.get(opened.key, now)
     if binding is None:
         return next_hop(opened.request_uri, (), None)
-    needs_flow = binding.flow is not None and (binding.natted or binding.flow.reliable)
-    return next_hop(opened.request_uri, binding.path, binding.flow if needs_flow else None)
+    return next_hop(opened.request_uri, binding.path, binding.flow if binding.needs_flow else None)
+
+
+def leads_nowhere(text: bytes, face: FaceAddresses, may_send: Callable[[Address], bool], *, outside: bool) -> bool:
+    """Whether the URI ``text`` names an address that is of no use without a flow: one of another network than this face's.
+
+    A public face that has a private address itself (behind a cloud's NAT, in a laboratory) may reach others.
+    """
+    uri = sip_uri(text)
+    if uri is None:
+        return False
+    try:
+        there = Address(uri.host, 0)
+        is_foreign = is_private(there.ip) and not any(is_private(at.ip) for _, at in face.bound)
+    except ValueError:
+        return False
+    return is_foreign if outside else not may_send(there)
 
 
 def default_transport(uri: SipUri) -> str:

@@ -10,7 +10,7 @@ from tunnel.sip.grammar import number
 from tunnel.sip.half import Half
 from tunnel.sip.message import Message
 from tunnel.sip.name_addr import NameAddr
-from tunnel.sip.sender import owner_of, uri_of_value
+from tunnel.sip.sender import registration_of, uri_of_value
 from tunnel.sip.wall import RequestCrossed
 
 __all__ = ["granted_s", "note_registration"]
@@ -26,7 +26,7 @@ def note_registration(
     half: Half, request: Message, crossed: RequestCrossed, flow: Flow, answer: Message, now: float
 ) -> None:
     """A registrar accepted ``request``, which came by ``flow``: each of its Contacts lives as long as ``answer`` says."""
-    owner = owner_of(request, flow)
+    owner = crossed.binding
     if any(value.text == b"*" for value in request.values("contact")):
         half.bindings.forget_all(owner)
         return
@@ -40,7 +40,8 @@ def note_registration(
         lasts_s = listed.get(contact, 0) if listed else granted_s(request, answer)
         if lasts_s:
             until = now + min(lasts_s, LONGEST_S) + GRACE_S
-            half.bindings.register(Binding(owner, contact, flow, crossed.natted, until, path))
+            name = registration_of(request)
+            half.bindings.register(Binding(owner, contact, flow, crossed.natted, until, path, name))
         else:
             half.bindings.forget(owner, contact)
 

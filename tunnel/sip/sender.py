@@ -19,6 +19,7 @@ __all__ = [
     "is_natted",
     "is_out_of_reach",
     "owner_of",
+    "registration_of",
     "sip_uri",
     "uri_of_value",
 ]
@@ -44,19 +45,37 @@ def owner_of(message: Message, flow: Flow) -> bytes:
     return digest.digest()
 
 
+def registration_of(register: Message) -> bytes:
+    """What a REGISTER has in common with its refreshes wherever they come from: To and Call-ID (RFC 3261 section 10.2.4)."""
+    header = register.header("to")
+    who = header.value if header is not None else b""
+    return hashlib.blake2b(who + b"\0" + register.call_id, digest_size=OWNER_BYTES).digest()
+
+
 def is_natted(request: Message, flow: Flow) -> bool:
-    """Whether the top Via names another IP address than ``request`` came from (FIELD-NOTES S3-1)."""
-    return _differs(request.top_via.host, flow)
+    """Whether somebody changed the source of ``request`` on its way (FIELD-NOTES S3-1).
+
+    The top Via names another IP address; or another port, which is no sign of a NAT by itself, as many a phone sends
+    from another port than it listens on. But who asks for ``rport`` listens where it sends from (RFC 3581 section 3).
+    """
+    via = request.top_via
+    moved = not flow.reliable and via.rport is not None and via.sent_by.port != flow.remote.port
+    return moved or _differs(via.host, flow)
 
 
 def is_out_of_reach(message: Message, flow: Flow, may_send: Callable[[Address], bool]) -> bool:
     """Whether the Contact in ``message`` leads nowhere from here, so that only ``flow`` leads back to its sender.
 
     A private address that the face does not send to (``may_send``), or that a public peer shows, is of no use to
-    anybody. With proxies on the way in a route set it is theirs to deliver, and nobody else's business (T4b).
+    anybody, nor is a name that no DNS knows (RFC 6761, RFC 6762). With proxies on the way in a route set it is theirs to
+    deliver, and nobody else's business (T4b).
     """
     uri = contact_uri(message)
-    if uri is None or not _differs(uri.host, flow):
+    if uri is None:
+        return False
+    if uri.host.rstrip(".").endswith((".invalid", ".local")):
+        return True
+    if not _differs(uri.host, flow):
         return False
     contact = Address(uri.host, 0)
     if is_private(contact.ip) and not is_private(flow.remote.ip):

@@ -44,7 +44,7 @@ def test_a_request_that_nobody_accepted_moves_no_registration() -> None:
     assert found is not None
     assert found.flow == flow(1000)
     bindings.register(binding(b"sip:bob@a", 2000))
-    assert bindings.keepalive_flows(5.0) == [flow(2000)]
+    assert list(bindings.keepalive_flows(5.0)) == [flow(2000)]
 
 
 def test_strangers_never_push_out_who_is_registered() -> None:
@@ -84,7 +84,7 @@ def test_keepalives_go_through_foreign_nats_to_registered_user_agents_on_udp() -
     bindings.register(binding(b"in the open", 2, natted=False))
     bindings.register(Binding(BOB, b"over tcp", flow(3, "tcp"), True, 50.0))
     bindings.note(binding(b"only called once", 4))
-    assert bindings.keepalive_flows(5.0) == [flow(1)]
+    assert list(bindings.keepalive_flows(5.0)) == [flow(1)]
     assert bindings.registered == 4
 
 
@@ -92,6 +92,6 @@ def test_a_registration_runs_out_though_the_user_agent_is_still_heard() -> None:
     bindings = Bindings()
     bindings.register(binding(b"sip:bob@a", until=50.0))
     bindings.note(binding(b"sip:bob@a", until=3600.0))
-    assert bindings.keepalive_flows(49.0) == [flow(1)]
-    assert bindings.keepalive_flows(50.0) == []
+    assert list(bindings.keepalive_flows(49.0)) == [flow(1)]
+    assert list(bindings.keepalive_flows(50.0)) == []
     assert (bindings.registered, len(bindings)) == (0, 0)

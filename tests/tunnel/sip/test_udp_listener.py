@@ -71,12 +71,6 @@ async def test_stun_is_answered_where_that_is_wanted() -> None:
         assert (face.counters["sip.udp.stun_answered"], face.counters["sip.udp.junk"]) == (1, 1)
 
 
-async def test_a_keepalive_of_ours_is_a_double_crlf() -> None:
-    async with face_sockets("udp") as face, peer() as (phone, address):
-        face.listeners.send_keepalive(face.flow("udp", address))
-        assert (await phone.recvfrom(16))[0] == b"\r\n\r\n"
-
-
 @pytest.mark.parametrize(
     ("remote", "data"),
     [(Address("127.0.0.1", 9), bytes(70_000)), (Address("255.255.255.255", 9), options())],
