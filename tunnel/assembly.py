@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import secrets
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -137,11 +138,21 @@ def make_seat(
     rules = FaceRules(
         hosts.of_family(ipv6=False), hosts.of_family(ipv6=True), ":" in hosts[0], usable=usable, trusted=trusted
     )
+    if outside:
+        rules = replace(rules, may_wait=trusted)
     hide_full = parts.config.hide == "full"
     rewriter = Rewriter(masks, outside=outside, hide_full=hide_full)
 
     def new_pump(link: Link) -> Pump:
-        return Pump(parts.media_faces, parts.ledger, _Outlet(link), link.sinks, counters, asymmetric=not outside)
+        return Pump(
+            parts.media_faces,
+            parts.ledger,
+            _Outlet(link),
+            link.sinks,
+            counters,
+            asymmetric=not outside,
+            shares_host=not outside or any(ipaddress.ip_address(face.bind).is_loopback for face in parts.media_faces),
+        )
 
     def new_proxy(pump: Pump) -> HalfProxy:
         plane = ClassifiedPlane(pump, session)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tunnel.link.priority import Priority
 from tunnel.link.session import Session
-from tunnel.media.plane import Aim, Lease, MediaPlane
+from tunnel.media.plane import Aim, Kind, Lease, MediaPlane
 
 __all__ = ["ClassifiedPlane"]
 
@@ -23,7 +23,7 @@ class ClassifiedPlane:
         self._plane.tie(lease, channel, now)
 
     def aim(self, lease: int, channel: int, target: Aim, now: float) -> None:
-        priority = Priority.AUDIO if target.rtp_like else Priority.OTHER
+        priority = Priority.AUDIO if target.kind is Kind.AUDIO else Priority.OTHER
         self._session.set_class(channel, priority, target.dtmf)
         self._plane.aim(lease, channel, target, now)
 

@@ -99,6 +99,11 @@ class Drain:
             return
         self._parts += (header, LENGTHS[len(packet)], packet)
 
+    @property
+    def has_parts(self) -> bool:
+        """Whether something was passed on outside ``drain``."""
+        return bool(self._parts)
+
     def take(self) -> list[bytes]:
         """What was passed on outside ``drain``: three parts for each packet, as ``drain`` gives them."""
         parts, self._parts = self._parts, []

@@ -25,10 +25,11 @@ class PortLedger:
     further streams and forks of the calls that are up.
     """
 
-    __slots__ = ("_free", "_held", "_per_call", "_resting", "_size")
+    __slots__ = ("_free", "_held", "_per_call", "_range", "_resting", "_size")
 
     def __init__(self, low: int, high: int) -> None:
         even = low + low % 2
+        self._range = range(low, high + 1)
         self._free = deque(range(even, high, 2))
         if not self._free:
             raise LocalMisuse(f"no even/odd port pair from {low} to {high}")
@@ -51,6 +52,14 @@ class PortLedger:
     def resting(self) -> int:
         """How many pairs are in quarantine, or were until nobody asked since."""
         return len(self._resting)
+
+    def covers(self, port: int) -> bool:
+        """Whether ``port`` is of the range."""
+        return port in self._range
+
+    def is_held(self, port: int) -> bool:
+        """Whether ``port`` is of a pair that a call has."""
+        return port - port % 2 in self._held
 
     def take(self, call: int, now: float) -> int:
         """The pair that has rested longest, for ``call``. Raises LedgerFull."""

@@ -22,9 +22,11 @@ from tunnel.address import Address
 from tunnel.counters import Counters
 from tunnel.link.frames import channel_header
 from tunnel.media.drain import ONE_PACKET, Drain, Receive, Tally
+from tunnel.media.hairpin import Once
 from tunnel.media.latch import Allowance, Continuity, Drop, Latch, Latched
+from tunnel.media.plane import Kind
 from tunnel.media.quality import StreamMeter
-from tunnel.media.sockets import Stray, open_path, receive_stray
+from tunnel.media.sockets import Stray, mark, open_path, receive_stray
 
 __all__ = ["Leg", "Sink", "Tie"]
 
@@ -35,13 +37,14 @@ _EARLY_PACKETS = 10
 
 
 class _Path:
-    """A connected socket; ``remote`` is whom it is connected to."""
+    """A connected socket; ``remote`` is whom it is connected to, ``is_hairpin`` that this is a lease of our own."""
 
-    __slots__ = ("remote", "sock")
+    __slots__ = ("is_hairpin", "remote", "sock")
 
-    def __init__(self, sock: socket.socket, remote: Address) -> None:
+    def __init__(self, sock: socket.socket, remote: Address, is_hairpin: bool) -> None:
         self.sock = sock
         self.remote = remote
+        self.is_hairpin = is_hairpin
 
 
 class Tie:
@@ -55,6 +58,7 @@ class Tie:
         "heard_meter",
         "hears",
         "hosts",
+        "kind",
         "latch",
         "sent",
         "sent_meter",
@@ -67,6 +71,7 @@ class Tie:
         self.channel = channel
         self.header = channel_header(channel)
         self.latch: Latch | None = None  # None until aimed
+        self.kind = Kind.AUDIO
         self.trusted = False
         self.allowance = Allowance()
         self.hosts: set[str] = set()  # where the party has been heard: no allowance needed there
@@ -82,13 +87,25 @@ class Tie:
     def is_confirmed(self) -> bool:
         return self.latch is not None and self.latch.remote is not None
 
+    @property
+    def is_natted(self) -> bool:
+        """Whether the party was heard, and is sent to, elsewhere than its SDP says."""
+        return (
+            self.is_confirmed
+            and self.speaks is not None
+            and self.latch is not None
+            and (self.speaks.remote != self.latch.target)
+        )
+
     def is_at(self, source: Address) -> bool:
         """Whether the aim, or what was learnt, names exactly this address."""
         return self.latch is not None and source in (self.latch.remote, self.latch.target)
 
 
 class Leg:
-    """``asymmetric``: a party that is heard at its SDP host is still sent to at its SDP port (no NAT on the face)."""
+    """``asymmetric``: a party that is heard at its SDP host is still sent to at its SDP port (no NAT on the face).
+    ``is_lease``: whether an address is that of a lease of our own face.
+    """
 
     def __init__(
         self,
@@ -99,6 +116,7 @@ class Leg:
         counters: Counters,
         clock: Callable[[], float],
         asymmetric: bool,
+        is_lease: Callable[[Address], bool],
     ) -> None:
         self.ties: dict[int, Tie] = {}  # in the order in which they were aimed
         self.sibling: Leg | None = None  # the other port of the pair; its channels are ours, one off
@@ -110,6 +128,7 @@ class Leg:
         self._counters = counters
         self._clock = clock
         self._asymmetric = asymmetric
+        self._is_lease = is_lease
         self._paths: dict[Address, _Path] = {}
         self._early: deque[Stray] = deque(maxlen=_EARLY_PACKETS)
         self._strays: list[Stray] = []
@@ -123,12 +142,20 @@ class Leg:
         self._choose_sink(tie)
 
     def aim(
-        self, channel: int, target: Address | None, sip_source: str, continuity: Continuity, trusted: bool, now: float
+        self,
+        channel: int,
+        target: Address | None,
+        continuity: Continuity,
+        sip_source: str,
+        trusted: bool,
+        kind: Kind,
+        now: float,
     ) -> None:
         """The channel's party is at ``target``, or unknown but for its ``sip_source``; whoever is aimed last wins."""
         tie = self.ties.pop(channel)
         self.ties[channel] = tie
         tie.trusted = trusted
+        tie.kind = kind
         if tie.latch is None:
             tie.latch = Latch(target, sip_source, continuity)
             for host in tie.hosts:
@@ -178,6 +205,27 @@ class Leg:
         if tie.latch is not None:
             tie.latch.vouch(host)
             self._choose_sink(tie)
+
+    def open_up(self, channel: int, packet: bytes) -> bool:
+        """Send a packet of our own to a party that was not heard yet; False where there is nobody to send it to."""
+        tie = self.ties[channel]
+        if tie.speaks is None or tie.is_confirmed:
+            return False
+        self._counters.bump("media.openings_sent")
+        self._send_own(tie.speaks, packet)
+        return True
+
+    def keep_open(self, tie: Tie) -> None:
+        """Send an empty datagram, for the NAT on the way."""
+        if tie.speaks is not None:
+            self._counters.bump("media.keepalives_sent")
+            self._send_own(tie.speaks, b"")
+
+    def _send_own(self, path: _Path, packet: bytes) -> None:
+        try:
+            path.sock.send(packet)
+        except OSError:
+            self._counters.bump("media.socket_errors")
 
     def measure(self, tie: Tie, heard: StreamMeter | None, sent: StreamMeter | None) -> None:
         """Let the meters see each packet of the tie from now on, or no longer."""
@@ -243,6 +291,8 @@ class Leg:
             speaks = latch.target
         tie.hears = self._reach(hears)
         tie.speaks = self._reach(speaks)
+        if tie.speaks is not None:
+            mark(tie.speaks.sock, tie.kind)
         self._choose_sink(tie)
         self._settle()
         while self._strays:
@@ -260,7 +310,7 @@ class Leg:
             except OSError:
                 self._counters.bump("media.unreachable")
                 return None
-            path = self._paths[remote] = _Path(sock, remote)
+            path = self._paths[remote] = _Path(sock, remote, self._is_lease(remote))
             self._strays += strays
         return path
 
@@ -288,6 +338,8 @@ class Leg:
             self._sinks[tie.channel] = partial(self._keep, tie.waiting)
             return
         sink = _counted(path.sock.send, tie, self._clock)
+        if path.is_hairpin:
+            sink = partial(self._send_once, Once(), sink)
         if not (tie.trusted or tie.is_confirmed or path.remote.host in tie.hosts):
             sink = partial(self._send_within, tie.allowance, sink)
         self._sinks[tie.channel] = sink
@@ -299,6 +351,12 @@ class Leg:
         if len(waiting) == _EARLY_PACKETS:
             self._counters.bump("media.dropped.early")
         waiting.append(packet)
+
+    def _send_once(self, once: Once, sink: Sink, packet: bytes) -> None:
+        if once.admits(packet, self._clock()):
+            sink(packet)
+        else:
+            self._counters.bump("media.dropped.loop")
 
     def _send_within(self, allowance: Allowance, sink: Sink, packet: bytes) -> None:
         if allowance.admits(len(packet)):

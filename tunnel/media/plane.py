@@ -9,12 +9,13 @@ A lease may be tied to several channels (the forks of one call); a channel is ti
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 from tunnel.address import Address
 from tunnel.errors import BadPacket, WallpassError
 
-__all__ = ["Aim", "CannotRelay", "Lease", "LedgerFull", "MediaPlane"]
+__all__ = ["Aim", "CannotRelay", "Kind", "Lease", "LedgerFull", "MediaPlane"]
 
 
 class LedgerFull(WallpassError):
@@ -27,6 +28,15 @@ class CannotRelay(BadPacket):
     def __init__(self, status: int, warning: str) -> None:
         super().__init__(warning, status)
         self.warning = warning
+
+
+class Kind(Enum):
+    """What a stream carries, as its m-line says: what it may push aside, and how its packets are marked."""
+
+    AUDIO = auto()
+    VIDEO = auto()
+    FAX = auto()
+    OTHER = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,8 @@ class Aim:
     ``trusted`` parties (configured trunks) are exempt from the limit on packets to an unconfirmed address (L6).
     ``rtp_like`` False: opaque datagrams (UDPTL, BFCP, SCTP), no SSRC rules and no RTCP (L9).
     ``dtmf``: the payload types of telephone-event that either party declared.
+    ``waits_for_rtp``: the party may send nothing before it got a packet, so it gets one now (L7). ``noise``: the payload
+    type of comfort noise, where both may send it. ``is_secure``: nobody but the parties can make a valid packet.
     """
 
     rtp: Address | None
@@ -61,6 +73,10 @@ class Aim:
     trusted: bool
     rtp_like: bool
     dtmf: frozenset[int]
+    kind: Kind = Kind.AUDIO
+    waits_for_rtp: bool = False
+    noise: int | None = None
+    is_secure: bool = False
 
 
 class MediaPlane(Protocol):

@@ -10,9 +10,11 @@ The pump never awaits a write: what the tunnel cannot take, the outlet drops by 
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
+import secrets
 from collections.abc import Callable, Iterator, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import trio
@@ -25,6 +27,8 @@ from tunnel.media.drain import Drain
 from tunnel.media.latch import Continuity
 from tunnel.media.lease import PortLedger
 from tunnel.media.leg import Leg, Sink, Tie
+from tunnel.media.nat_keeper import NatKeeper
+from tunnel.media.opening import MOST_OPENINGS, opening
 from tunnel.media.pace import Pace
 from tunnel.media.plane import Aim, Lease, LedgerFull
 from tunnel.media.sockets import open_doors
@@ -68,13 +72,15 @@ class _Held:
     rtp: Leg
     rtcp: Leg
     until: float | None = None
+    openings: int = 0
 
 
 class Pump:
     """Implements MediaPlane; ``run`` moves the packets, and closes every socket when it ends.
 
     ``faces``: one address, or one IPv4 and one IPv6. ``ledger`` may be shared by the pumps of a face. ``sinks`` is the
-    table by which the session hands out media packets. ``asymmetric``: see ``Leg``. ``clock`` is that of ``now``.
+    table by which the session hands out media packets. ``asymmetric``: see ``Leg``. ``shares_host``: whether other
+    programs at our own addresses may be parties (a PBX beside the agent). ``clock`` is that of ``now``.
     """
 
     def __init__(
@@ -86,6 +92,7 @@ class Pump:
         counters: Counters,
         *,
         asymmetric: bool = False,
+        shares_host: bool = True,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
         self._faces = {":" in face.bind: face for face in faces}
@@ -94,9 +101,13 @@ class Pump:
         self._sinks = sinks
         self._counters = counters
         self._asymmetric = asymmetric
+        self._shares_host = shares_host
+        self._at_home = {face.advertised: _within(face.bind) for face in faces}
+        self._at_home |= {host: host for host in self._at_home.values()}
         self._clock = clock
         self._drain = Drain(counters)
         self._survey = Survey()
+        self._nat_keeper = NatKeeper()
         self._ids = itertools.count(1)
         self._held: dict[int, _Held] = {}
         self._closed = False
@@ -121,7 +132,16 @@ class Pump:
                 self._counters.bump("media.port_taken")
                 continue
             rtp, rtcp = (
-                Leg(door, face.bind, self._drain, self._sinks, self._counters, self._clock, self._asymmetric)
+                Leg(
+                    door,
+                    face.bind,
+                    self._drain,
+                    self._sinks,
+                    self._counters,
+                    self._clock,
+                    self._asymmetric,
+                    self._is_lease,
+                )
                 for door in doors
             )
             rtp.sibling, rtcp.sibling = rtcp, rtp
@@ -144,13 +164,18 @@ class Pump:
         if channel not in held.rtp.ties:
             raise LocalMisuse(f"channel {channel} is not tied to lease {lease}")
         self._drain.now = now
+        target = replace(target, rtp=self._reachable(held, target.rtp), rtcp=self._reachable(held, target.rtcp))
         continuity = Continuity.RTP if target.rtp_like else Continuity.NONE
-        held.rtp.aim(channel, target.rtp, target.sip_source, continuity, target.trusted, now)
+        party = target.sip_source, target.trusted, target.kind
+        held.rtp.aim(channel, target.rtp, continuity, *party, now)
         if target.mux or not target.rtp_like:
             held.rtcp.rest(channel + 1)
         else:
-            held.rtcp.aim(channel + 1, target.rtcp, target.sip_source, Continuity.RTCP, target.trusted, now)
-        self._send(self._drain.take(), now)  # what had come before the aim
+            held.rtcp.aim(channel + 1, target.rtcp, Continuity.RTCP, *party, now)
+        if self._drain.has_parts:
+            trio.lowlevel.current_trio_token().run_sync_soon(self._send_kept)
+        if target.waits_for_rtp:
+            self._open_up(held, channel, target)
 
     def untie(self, lease: int, channel: int, now: float) -> None:
         held = self._find(lease)
@@ -221,6 +246,7 @@ class Pump:
             if held.until is not None and held.until <= now:
                 self._close(lease, now)
         self._survey.look((each for held in self._held.values() for each in _ties(held)), now)
+        self._nat_keeper.look((each for held in self._held.values() for each in _ties(held)), now)
 
     def close(self) -> None:
         """Close every socket and give every lease back; without effect the second time."""
@@ -233,6 +259,30 @@ class Pump:
             self._close(lease, now)
         self._drain.close()
         self._closed = True
+
+    # --- parties that are ourselves, and parties that wait --------------------------------------------------------------
+
+    def _is_lease(self, remote: Address) -> bool:
+        return remote.host in self._at_home and self._ledger.is_held(remote.port)
+
+    def _reachable(self, held: _Held, remote: Address | None) -> Address | None:
+        """``remote`` as our sockets reach it, None if nothing is to be sent there (L6): of our own addresses only
+        leases are (a call came round by a switch of this side), and programs beside us where there may be any."""
+        if remote is None or remote.host not in self._at_home:
+            return remote
+        here = Address(self._at_home[remote.host], remote.port)
+        is_other_lease = self._is_lease(here) and not held.pair <= remote.port <= held.pair + 1
+        if is_other_lease or (self._shares_host and not self._ledger.covers(remote.port)):
+            return here
+        self._counters.bump("media.own_address")
+        return None
+
+    def _open_up(self, held: _Held, channel: int, target: Aim) -> None:
+        for leg, of_leg, packet in zip(
+            (held.rtp, held.rtcp), (channel, channel + 1), opening(target, secrets.token_bytes), strict=True
+        ):
+            if packet is not None and held.openings < MOST_OPENINGS:
+                held.openings += leg.open_up(of_leg, packet)
 
     # --- steps -------------------------------------------------------------------------------------------------------
 
@@ -262,6 +312,10 @@ class Pump:
             self._send(parts[half:], now)
         return packets
 
+    def _send_kept(self) -> None:
+        """Send on what had come before an aim: after the message that brought it, for the other end needs that first."""
+        self._send(self._drain.take(), self._clock())
+
     def _find(self, lease: int) -> _Held | None:
         """None once everything is closed: calls that end after their session find nothing left to do."""
         if self._closed:
@@ -276,6 +330,13 @@ class Pump:
         held.rtp.close()
         held.rtcp.close()
         self._ledger.release(held.pair, now)
+
+
+def _within(bind: str) -> str:
+    """The address by which a socket bound to ``bind`` is reached on this host."""
+    if not ipaddress.ip_address(bind).is_unspecified:
+        return bind
+    return "::1" if ":" in bind else "127.0.0.1"
 
 
 def _ties(held: _Held) -> Iterator[tuple[Leg, Tie]]:

@@ -32,6 +32,8 @@ _LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r|\Z)")
 _TOKEN = re.compile(rb"\S+")
 _PORT = re.compile(rb"(\d{1,5})(?:/(\d{1,5}))?")
 _TELEPHONE_EVENT = re.compile(rb"[ \t]*(\d{1,3})[ \t]+telephone-event/", re.IGNORECASE)
+_COMFORT_NOISE = re.compile(rb"[ \t]*(\d{1,3})[ \t]+CN/", re.IGNORECASE)
+_STATIC_COMFORT_NOISE = "13"  # RFC 3551 section 6: needs no rtpmap
 _DIRECTIONS = frozenset([b"sendrecv", b"sendonly", b"recvonly", b"inactive"])
 
 
@@ -114,6 +116,7 @@ class Medium:
     rtcp_lines: tuple[RtcpLine, ...]
     direction: str
     dtmf: frozenset[int]
+    noise: frozenset[int]
     mid: str
     mux: bool
     is_bundled: bool
@@ -127,6 +130,12 @@ class Medium:
     @property
     def is_rtp(self) -> bool:
         return self.proto.upper() in RTP_PROTOS
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether its packets are encrypted or authenticated end to end (SRTP, DTLS)."""
+        proto = self.proto.upper()
+        return "SAVP" in proto or "TLS" in proto
 
     @property
     def is_active(self) -> bool:
@@ -251,7 +260,9 @@ def _parse_medium(index: int, lines: tuple[Line, ...], top: Sequence[Line], sess
         connection=effective,
         rtcp_lines=tuple(_rtcp_lines(attributes)),
         direction=_direction([*top, *attributes]),
-        dtmf=_telephone_events(attributes),
+        dtmf=_payload_types(attributes, _TELEPHONE_EVENT),
+        noise=_payload_types(attributes, _COMFORT_NOISE)
+        | {int(token[0]) for token in tokens[3:] if _text(token[0]) == _STATIC_COMFORT_NOISE},
         mid=mid,
         mux=bool(names & {b"rtcp-mux", b"rtcp-mux-only"}),
         is_bundled=any(mid in mids for mids in _bundles(top)),
@@ -300,8 +311,9 @@ def _direction(lines: Sequence[Line]) -> str:
     return _text(said[-1]) if said else "sendrecv"
 
 
-def _telephone_events(attributes: Sequence[Line]) -> frozenset[int]:
-    maps = (_TELEPHONE_EVENT.match(line.argument) for line in attributes if line.attribute == b"rtpmap")
+def _payload_types(attributes: Sequence[Line], encoding: re.Pattern[bytes]) -> frozenset[int]:
+    """Those that rtpmap lines give to the encoding."""
+    maps = (encoding.match(line.argument) for line in attributes if line.attribute == b"rtpmap")
     return frozenset(int(match[1]) for match in maps if match is not None and int(match[1]) < 128)
 
 

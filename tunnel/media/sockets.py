@@ -14,8 +14,9 @@ import socket
 from typing import TypeAlias
 
 from tunnel.address import Address
+from tunnel.media.plane import Kind
 
-__all__ = ["Stray", "open_doors", "open_path", "raise_file_limit", "receive_stray"]
+__all__ = ["Stray", "mark", "open_doors", "open_path", "raise_file_limit", "receive_stray"]
 
 Stray: TypeAlias = tuple[Address, bytes]  # a packet with its source, for the latch to judge
 
@@ -24,7 +25,8 @@ RECEIVE_BYTES = 2049  # one more than may be relayed (L11): a longer packet show
 _MAX_STRAYS = 512  # what a socket's receive buffer holds by default
 
 # --- numbers of the rules (L10) ------------------------------------------------------------------------------------
-_EXPEDITED_FORWARDING = 46 << 2  # the DSCP EF, in the place of the TOS byte
+_EF, _AF41 = 46 << 2, 34 << 2  # DSCP, in the place of the TOS byte
+_MARKS = {Kind.AUDIO: _EF, Kind.FAX: _EF, Kind.VIDEO: _AF41, Kind.OTHER: _AF41}  # fax: RFC 4594 section 4.1
 
 
 def open_doors(bind: str, port: int) -> tuple[socket.socket, socket.socket] | None:
@@ -66,6 +68,15 @@ def open_path(bind: str, port: int, remote: Address) -> tuple[socket.socket, lis
     return path, strays
 
 
+def mark(sock: socket.socket, kind: Kind) -> None:
+    """Have packets sent by ``sock`` marked for what they carry; without the permission they go unmarked."""
+    with contextlib.suppress(OSError):
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, _MARKS[kind])
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _MARKS[kind])
+
+
 def receive_stray(sock: socket.socket) -> Stray:
     """The next packet with its source. Raises BlockingIOError when there is none, OSError."""
     packet, source = sock.recvfrom(RECEIVE_BYTES)
@@ -83,10 +94,6 @@ def raise_file_limit() -> int:
 def _open(bind: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     opened = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    with contextlib.suppress(OSError):  # without the permission the packets go unmarked
-        if family == socket.AF_INET6:
-            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, _EXPEDITED_FORWARDING)
-        else:
-            opened.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _EXPEDITED_FORWARDING)
+    if family == socket.AF_INET6:
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     return opened

@@ -11,10 +11,16 @@ from dataclasses import dataclass, field, replace
 
 from tunnel.address import Address
 from tunnel.media.exchange import Side
-from tunnel.media.plane import Aim, Lease, MediaPlane
+from tunnel.media.plane import Aim, Kind, Lease, MediaPlane
 from tunnel.media.sdp import Connection, Medium
 
 __all__ = ["FaceRules", "Party", "Stream", "StreamView", "Terms"]
+
+_KINDS = {"audio": Kind.AUDIO, "video": Kind.VIDEO, "image": Kind.FAX}
+
+
+def _nobody(ip: str) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,8 @@ class FaceRules:
     """Whether media may be aimed at this IP address just because an SDP names it (SIP-RULES L4, L6)."""
     trusted: Callable[[str], bool]
     """Whether the SIP source with this IP address is a configured trunk peer."""
+    may_wait: Callable[[str], bool] = _nobody
+    """Whether that SIP source may be one that sends no media before it got some (SIP-RULES L7)."""
 
     @property
     def origin(self) -> str:
@@ -61,6 +69,9 @@ class Party:
     mux: bool
     rtp_like: bool
     dtmf: frozenset[int]
+    noise: frozenset[int]
+    kind: Kind
+    is_secure: bool
     is_held: bool
     is_closed: bool
     is_bundled: bool
@@ -91,6 +102,9 @@ class Party:
             mux=medium.mux,
             rtp_like=medium.is_rtp,
             dtmf=medium.dtmf,
+            noise=medium.noise,
+            kind=_KINDS.get(medium.kind.lower(), Kind.OTHER),
+            is_secure=medium.is_secure,
             is_held=medium.is_held,
             is_closed=not medium.is_active,
             is_bundled=medium.is_bundled,
@@ -227,6 +241,10 @@ class Stream:
             trusted=rules.trusted(heard.sip_source),
             rtp_like=heard.rtp_like,
             dtmf=heard.dtmf | (spoken.dtmf if spoken is not None else frozenset()),
+            kind=heard.kind,
+            waits_for_rtp=rules.may_wait(heard.sip_source),
+            noise=min(heard.noise & spoken.noise, default=None) if spoken is not None else None,
+            is_secure=heard.is_secure,
         )
 
 

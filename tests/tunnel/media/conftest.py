@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trio
+from support.call_rig import CallRig
 from support.media_pair import MediaPair
 from support.pump_world import PumpWorld
 
@@ -24,3 +25,13 @@ async def world() -> AsyncIterator[PumpWorld]:
 @pytest.fixture
 def pair() -> MediaPair:
     return MediaPair()
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[CallRig]:
+    async with trio.open_nursery() as nursery:
+        rig = CallRig(nursery)
+        await rig.start()
+        yield rig
+        nursery.cancel_scope.cancel()
+    rig.close()
