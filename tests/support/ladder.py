@@ -242,15 +242,15 @@ class Phone:
         headers = [*lines, *more.pop("headers", ())]  # type: ignore[misc]
         return self.request("REGISTER", uri, to=self.aor, headers=headers, contact=False, **more)  # type: ignore[arg-type]
 
-    def cancel(self, invite: Message) -> None:
+    def cancel(self, invite: Message, headers: Sequence[str] = ()) -> None:
         """Send the CANCEL of an INVITE."""
-        self.send(self._like(invite, "CANCEL", invite.lines("to")))
+        self.send(self._like(invite, "CANCEL", invite.lines("to"), headers))
 
     def ack_failure(self, invite: Message, response: Message) -> None:
         """Send the hop-by-hop ACK of a failure."""
         self.send(self._like(invite, "ACK", response.lines("to")))
 
-    def _like(self, invite: Message, method: str, to: list[bytes]) -> bytes:
+    def _like(self, invite: Message, method: str, to: list[bytes], headers: Sequence[str] = ()) -> bytes:
         return compose(
             method.encode() + b" " + invite.request_uri + b" SIP/2.0",
             invite.lines("via")[0],
@@ -260,6 +260,7 @@ class Phone:
             *to,
             *invite.lines("call-id"),
             f"CSeq: {invite.cseq[0]} {method}",
+            *headers,
             "Content-Length: 0",
         )
 
