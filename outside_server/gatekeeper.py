@@ -62,7 +62,7 @@ class Gatekeeper:
         self._index = index
         self._hint = hint
         self._doors: dict[int, Door] = {}
-        self._absent: dict[int, tuple[int, ContactMasks]] = {}  # tenant and masks of agents whose session has expired
+        self._absent: dict[int, tuple[int, ContactMasks]] = {}  # tenant and masks of agents without a session
         self.tenants = TenantDoors()
 
     def open(self, door: Door) -> None:
@@ -74,6 +74,11 @@ class Gatekeeper:
         door = self._doors.pop(number, None)
         if door is not None:
             self._absent[number] = door.tenant, door.masks
+
+    def expect(self, agents: Mapping[int, tuple[int, ContactMasks]]) -> None:
+        """These agents there are, each with its tenant and masks: whoever calls one that is not connected is told so, and
+        does not wait in silence, even when the server has just started (S2-1)."""
+        self._absent = {number: agent for number, agent in agents.items() if number not in self._doors}
 
     def admit(self, request: Message, flow: Flow, now: float) -> tuple[Door | None, Admit | Answer | Drop]:
         """The agent that ``request`` is for and why; or the answer, or silence. Raises BadPacket."""

@@ -130,6 +130,20 @@ class Places:
         known.identity = identity
         return known.seat.link
 
+    def expect_agents(self) -> None:
+        """Let the gatekeeper know which agents there are: some may not have come back yet."""
+        hint, nowhere = TenantHint(self._authority.mask_hint_key()), Bindings()
+        keys: dict[int, MaskKey] = {}
+        agents: dict[int, tuple[int, ContactMasks]] = {}
+        for agent in self._tenancy.snapshot.agents.values():
+            tenant = agent.tenant_id
+            if tenant not in keys:
+                keys[tenant] = MaskKey(self._authority.tenant_mask_key(tenant), tenant, hint)
+            masks = ContactMasks(outside=True, epoch_s=epoch_s(), bindings=nowhere)
+            masks.use(keys[tenant], agent.id)
+            agents[agent.id] = tenant, masks
+        self._gatekeeper.expect(agents)
+
     def cut_refused(self) -> None:
         """Tenants or agents are not what they were: whoever is not wanted any more goes, with calls and ports."""
         for place in self:

@@ -222,6 +222,7 @@ class Server:
     def _tenants_changed(self) -> None:
         """Tenants, agents or trunks are not what they were."""
         self._gatekeeper.tenants = self._tenancy.doors()
+        self._places.expect_agents()
         self._places.cut_refused()
 
     # --- the public face -------------------------------------------------------------------------------------------

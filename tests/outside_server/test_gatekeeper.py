@@ -233,3 +233,16 @@ def test_what_an_agent_carried_is_stray_once_it_is_gone() -> None:
     gate.index.dialogs[b"call-1", b"a1", b"b1"] = 2
     gate.keeper.close(2)
     assert isinstance(gate.asks("BYE", "sip:x@203.0.113.10", callee="<sip:bob@x>;tag=b1")[1], Drop)
+
+
+def test_an_agent_that_has_not_come_yet_is_offline_and_not_unknown() -> None:
+    """S2-1: the server has just started; its store says which agents there are."""
+    gate = Gate()
+    mask, masks = gate.mask(2), gate.doors[2].masks
+    gate.keeper.close(2)
+    gate.keeper.expect({})
+    assert isinstance(gate.asks("INVITE", mask)[1], Drop), "an agent that was removed"
+    gate.keeper.expect({2: (gate.doors[2].tenant, masks)})
+    assert_offline(gate.asks("INVITE", mask))
+    gate.keeper.open(gate.doors[2])
+    assert gate.asks("INVITE", mask) == (2, Admit(Purpose.MASK))

@@ -16,12 +16,17 @@ CHUNK_BYTES = 65536
 
 
 class Cutter:
-    """Relays every connection to ``target``; what is done to the present ones does not concern those that come later."""
+    """Relays every connection to ``target``; what is done to the present ones does not concern those that come later.
+
+    To the target it is a router with a NAT: connections come from ``leaves_from`` and a port of its choice.
+    """
 
     def __init__(self, target: Address) -> None:
         self.target = target
         self.address = Address("127.0.0.1", 0)
         self.accepted = 0
+        self.leaves_from = "127.0.0.1"
+        self.sources: list[Address] = []  # what the target saw
         self._pairs: list[_Pair] = []
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -55,11 +60,12 @@ class Cutter:
     async def _relay(self, near: trio.SocketStream) -> None:
         self.accepted += 1
         try:
-            far = await trio.open_tcp_stream(self.target.host, self.target.port)
+            far = await trio.open_tcp_stream(self.target.host, self.target.port, local_address=self.leaves_from)
         except OSError:
             near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
             near.socket.close()
             return
+        self.sources.append(Address(*far.socket.getsockname()[:2]))
         pair = _Pair(near, far)
         self._pairs.append(pair)
         try:
