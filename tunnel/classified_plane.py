@@ -31,5 +31,8 @@ class ClassifiedPlane:
         self._session.forget_class(channel)
         self._plane.untie(lease, channel, now)
 
+    def active_at(self, lease: int) -> float | None:
+        return self._plane.active_at(lease)
+
     def release(self, lease: int, linger_s: float, now: float) -> None:
         self._plane.release(lease, linger_s, now)

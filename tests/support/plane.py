@@ -25,6 +25,7 @@ class FakePlane:
         self.held: dict[int, Lease] = {}
         self.ties: dict[tuple[int, int], Aim | None] = {}
         self.released: dict[int, float] = {}
+        self.active: dict[int, float] = {}  # set by a test: when a packet of the lease last came or left
 
     def take(self, call: int, now: float, ipv6: bool = False) -> Lease:
         if len(self.held) >= self.capacity:
@@ -54,6 +55,10 @@ class FakePlane:
     def untie(self, lease: int, channel: int, now: float) -> None:
         del self.ties[lease, channel]
         self.calls.append(("untie", lease, channel))
+
+    def active_at(self, lease: int) -> float | None:
+        assert lease in self.held
+        return self.active.get(lease)
 
     def release(self, lease: int, linger_s: float, now: float) -> None:
         del self.held[lease]

@@ -222,6 +222,17 @@ class CallMedia:
         """Every stream of every dialog as it stands."""
         return tuple(stream.view(fork) for fork, branch in self._branches.items() for stream in branch.streams)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether every stream that is not closed is on hold, in each dialog that has any."""
+        open_streams = [view for view in self.streams() if view.fork != ROOT and not view.is_closed]
+        return bool(open_streams) and all(view.is_held for view in open_streams)
+
+    def active_at(self) -> float | None:
+        """When a packet of this face last came or left, see MediaPlane."""
+        known = (at for lease in self._holders if (at := self._plane.active_at(lease.id)) is not None)
+        return max(known, default=None)
+
     def _read_untrusted(self, body: SipBody) -> _Described | None:
         if self._is_closed:
             raise LocalMisuse(f"the media of call {self._call} is closed")

@@ -102,6 +102,10 @@ class MediaPlane(Protocol):
         """Forget the tie and its aim; packets of that channel are dropped from now on."""
         ...
 
+    def active_at(self, lease: int) -> float | None:
+        """When a packet last came or left by the lease, give or take half a second; None if none did."""
+        ...
+
     def release(self, lease: int, linger_s: float, now: float) -> None:
         """Give the lease back, with any ties left: it stays bound and draining for ``linger_s``, then rests."""
         ...

@@ -184,6 +184,10 @@ class Pump:
         held.rtp.untie(channel)
         held.rtcp.untie(channel + 1)
 
+    def active_at(self, lease: int) -> float | None:
+        held = self._find(lease)
+        return None if held is None else self._survey.active_at(tie for _, tie in _ties(held))
+
     def release(self, lease: int, linger_s: float, now: float) -> None:
         held = self._find(lease)
         if held is None:

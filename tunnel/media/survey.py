@@ -84,6 +84,12 @@ class Survey:
             self._records[tie].measured_at = now
             leg.measure(tie, *meters)
 
+    def active_at(self, ties: Iterable[Tie]) -> float | None:
+        """When a packet of one of them last came or left."""
+        records = [self._records[tie] for tie in ties if tie in self._records]
+        known = (at for record in records for at in (record.heard_at, record.sent_at) if at is not None)
+        return max(known, default=None)
+
     def describe(self, lease: int, call: int, leg: Leg, tie: Tie) -> StreamStats:
         """The tie as of now."""
         record = self._records.get(tie) or _Record()

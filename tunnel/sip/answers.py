@@ -14,11 +14,12 @@ from tunnel.sip.arrivals import Arrival, Arrivals
 from tunnel.sip.grammar import number
 from tunnel.sip.half import Conclusion, Half
 from tunnel.sip.message import Message, parse_untrusted
-from tunnel.sip.policy import Answer
+from tunnel.sip.policy import Answer, Purpose
 from tunnel.sip.registrations import note_registration
+from tunnel.sip.requests import build_ack_2xx, build_bye
 from tunnel.sip.response import build_response
 from tunnel.sip.rewrite import RECORD_ROUTED, own_record_route
-from tunnel.sip.wall import CancelCrossed, Failed, ResponseCrossed
+from tunnel.sip.wall import CancelCrossed, Failed, RequestCrossed, ResponseCrossed
 
 __all__ = ["Answers"]
 
@@ -52,8 +53,8 @@ class Answers:
             if not arrival.is_answered:
                 reason = f"the answer cannot be relayed: {error}"
                 self.answer(arrival, Answer(500, "Server Internal Error", reason), now)
-                if response.status < 200 and arrival.request.method == "INVITE":
-                    half.crossings.append(CancelCrossed(arrival.id))  # or the callee would ring for nobody
+            if arrival.request.method == "INVITE" and response.status < 300:
+                self._dismiss(arrival, response)
             return
         self._follow(arrival, response, now)
         rseq = response.header("rseq")
@@ -91,6 +92,26 @@ class Answers:
             half.counters.bump(f"sip.answered.{answer.status}")
         self._conclude(arrival, answer.status, request.to_tag, now)
         self._arrivals.respond(arrival, raw, answer.status, tag, now)
+
+    def _dismiss(self, arrival: Arrival, response: Message) -> None:
+        """The callee's answer cannot reach the caller: it is not to ring, or talk, for nobody.
+
+        After an answer it hears what a caller would say who does not want the call: ACK and BYE. The dialog of a
+        re-INVITE goes on as it was.
+        """
+        half, call, invite = self._half, arrival.call, arrival.request
+        if response.status < 200:
+            half.crossings.append(CancelCrossed(arrival.id))
+            return
+        if call is None or not response.to_tag:
+            return
+        said = [build_ack_2xx(invite, response)]
+        if not invite.to_tag:
+            said.append(build_bye(invite, response, call.top_cseq + 1))
+        for raw in said:
+            half.crossings.append(
+                RequestCrossed(0, call.handle, raw, str(arrival.source), purpose=Purpose.DIALOG, trusted=call.trusted)
+            )
 
     def _as_it_leaves(self, arrival: Arrival, response: Message, crossed: ResponseCrossed, now: float) -> bytes:
         half, request, call, flow = self._half, arrival.request, arrival.call, arrival.flow

@@ -11,12 +11,17 @@ from dataclasses import dataclass, field
 
 from tunnel.media.offer_answer import CallMedia
 from tunnel.sip.flow import Flow
+from tunnel.sip.grammar import number
 from tunnel.sip.message import Message
 
 __all__ = ["Call", "CallTable", "Dialog", "DialogKey", "Party"]
 
 # Our number: no honest subscription forks wider.
 MOST_DIALOGS = 64
+
+# RFC 4028: what negotiates the session interval; and ours: no honest one is longer.
+_REFRESHING = frozenset({"INVITE", "UPDATE"})
+_LONGEST_INTERVAL_S = 86_400.0
 
 DialogKey = tuple[bytes, bytes, bytes]  # Call-ID, tag of the party on this face, tag of the party beyond the wall
 
@@ -54,7 +59,9 @@ class Call:
     """What began with one dialog-forming request: early dialogs, one per fork, of which usually one is confirmed.
 
     ``trusted``: the other party is one whose word on identities is passed on, and who may ask for credentials.
-    ``expires_at``: when it is forgotten, None while only its end can tell.
+    ``expires_at``: when it is forgotten, None while only its end can tell. ``alive_at``: when a message of it passed last.
+    ``session_expires_s``: the session interval its parties spoke of last (RFC 4028), 0 if they have none. ``top_cseq``:
+    the highest sequence number that a request of it had.
     """
 
     handle: int
@@ -70,6 +77,22 @@ class Call:
     answered_at: float | None = None
     ended: bool = False
     expires_at: float | None = None
+    alive_at: float = 0.0
+    session_expires_s: float = 0.0
+    top_cseq: int = 0
+
+    def __post_init__(self) -> None:
+        self.alive_at = self.opened_at
+
+    def saw(self, message: Message, now: float) -> None:
+        """``message``, of either party, passes."""
+        self.alive_at = now
+        if message.is_request:
+            self.top_cseq = max(self.top_cseq, message.cseq[0])
+        if message.cseq_method in _REFRESHING and (message.is_request or 200 <= message.status < 300):
+            said = message.header("session-expires")
+            digits = number(said.value.partition(b";")[0].strip()) if said is not None else None
+            self.session_expires_s = min(float(digits or 0), _LONGEST_INTERVAL_S)
 
     def deadline(self) -> float | None:
         return self.expires_at

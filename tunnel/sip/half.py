@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -23,9 +22,11 @@ from tunnel.sip.dialog import Call, CallTable
 from tunnel.sip.face_index import FaceAddresses, FaceIndex
 from tunnel.sip.flow import Flow
 from tunnel.sip.message import Message
+from tunnel.sip.orphans import OrphanWatch
 from tunnel.sip.policy import FacePolicy
 from tunnel.sip.rewrite import Rewriter
 from tunnel.sip.sender import contact_uri, is_natted, is_out_of_reach, owner_of, registration_of, sip_uri, uri_of_value
+from tunnel.sip.subscriptions import lasts_s
 from tunnel.sip.uri import SipUri
 from tunnel.sip.wall import WallMessage
 
@@ -60,13 +61,9 @@ AFTER_FAILURE_S = 2.0
 LATE_S = 32.0
 # How long a Contact in a message that registers nothing is remembered.
 PASSING_S = 3600.0
-# A subscription that does not say how long it lasts (most event packages default to an hour or less).
-SUBSCRIPTION_S = 3600.0
 
 # Answers to BYE after which the party will send another BYE rather than give up.
 BYE_GOES_ON = frozenset({401, 407, 491, 494})
-
-_STATE_EXPIRES = re.compile(rb"(?i);[ \t]*expires[ \t]*=[ \t]*([0-9]{1,10})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +175,7 @@ class Half:
         self.link_up = False
         self.link_down_since: float | None = None
         self.draining = False
+        self.orphans = OrphanWatch(self.calls, self._close_orphan)
         self._timers: list[tuple[float, int, Timed]] = []
         self._order = itertools.count()
 
@@ -251,6 +249,8 @@ class Half:
 
     def hear(self, call: Call | None, message: Message, flow: Flow, now: float) -> tuple[int, ...]:
         """SDP of this face's party arrived in ``message``: the channel of each m-line. Raises CannotRelay, LedgerFull."""
+        if call is not None:
+            call.saw(message, now)
         if call is None or call.media is None or not bears_media(message):
             return ()
         return call.media.hear(call.fork_of(message), body_of(message), flow.remote.host, now, carriage(message))
@@ -258,6 +258,8 @@ class Half:
     def speak(self, call: Call | None, message: Message, channels: tuple[int, ...], now: float) -> bytes | None:
         """SDP of the other side is about to leave in ``message``: the body with this face's leases in it, None where
         nothing changes. Raises CannotRelay, LedgerFull."""
+        if call is not None:
+            call.saw(message, now)
         if call is None or call.media is None or not bears_media(message):
             return without_media(message, self.addresses.bound[0][1].host)
         return call.media.speak(call.fork_of(message), body_of(message), channels, now, carriage(message))
@@ -271,6 +273,9 @@ class Half:
             self.touch_call(call, request, call.opened_at)
             return
         call.media = self.new_media(call.handle)
+        if not self.orphans.is_armed:
+            self.orphans.arm(call.opened_at)
+            self.schedule(self.orphans)
         self.counters.bump("sip.calls_opened")
         self.events.append(CallOpened(call.handle, call.call_id, outbound))
 
@@ -347,7 +352,7 @@ class Half:
         """A subscription was refreshed or ended: it lives as long as that says."""
         if call.method == "INVITE" or call.ended:
             return
-        self.expire(call, now + min(_lasts_s(message), 86_400.0) + LATE_S)
+        self.expire(call, now + min(lasts_s(message), 86_400.0) + LATE_S)
 
     def expire(self, call: Call, at: float) -> None:
         """Forget ``call`` at ``at``, unless it is said otherwise before."""
@@ -359,6 +364,11 @@ class Half:
         for displaced in self.calls.index(call):
             self.end_call(displaced, now, linger_s=AFTER_FAILURE_S)
 
+    def _close_orphan(self, call: Call, now: float) -> None:
+        """Nothing was heard of its parties for hours."""
+        self.counters.bump("sip.orphaned_calls")
+        self.end_call(call, now, linger_s=AFTER_BYE_S)
+
     def close_call(self, call: Call, now: float) -> None:
         """Forget a call altogether."""
         self.end_call(call, now, linger_s=0.0)
@@ -368,16 +378,3 @@ class Half:
         """The session is over: nothing on the face may lead here any more."""
         self.index.forget(self.number)
         self._timers.clear()
-
-
-def _lasts_s(message: Message) -> float:
-    """How long a subscription lives by what ``message`` says of it (RFC 6665 sections 4.1.2 and 4.1.3)."""
-    state = message.header("subscription-state")
-    if state is not None:
-        if state.value.lower().startswith(b"terminated"):
-            return 0.0
-        match = _STATE_EXPIRES.search(state.value)
-        if match is not None:
-            return float(match[1])
-    header = message.header("expires")
-    return float(header.value) if header is not None and header.value.isdigit() else SUBSCRIPTION_S

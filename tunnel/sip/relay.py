@@ -94,6 +94,9 @@ class HalfProxy:
         for timed in self.half.due(now):
             if isinstance(timed, Call):
                 self.half.close_call(timed, now)
+            elif timed is self.half.orphans:
+                timed.tick(now)
+                self.half.schedule(timed)
             elif not self._near.tick(timed, now):
                 self._far.tick(timed, now)
 

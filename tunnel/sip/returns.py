@@ -56,6 +56,8 @@ class Returns:
             except (CannotRelay, LedgerFull):
                 half.counters.bump("sip.answers_without_media")
         self._follow(departure, response, flow, now)
+        if not crossed.transaction:  # a BYE of our own: nobody waits
+            return
         natted = sender.natted or (departure.hop.flow is not None and not flow.reliable)
         half.crossings.append(
             ResponseCrossed(crossed.transaction, response.raw, str(flow), channels, natted, sender.owner)
