@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from support.ladder import Phone
 
-__all__ = ["describe"]
+__all__ = ["describe", "unplaced"]
+
+_ADDRESS = re.compile(rb"^((?:c=|o=.* |a=rtcp:.* )IN )IP[46] \S+")
+_PORT = re.compile(rb"^(m=\S+ |a=rtcp:)[1-9][0-9]*")
 
 
 def describe(
@@ -28,3 +32,12 @@ def describe(
         *(line for medium in media for line in medium),
     ]
     return "".join(line.replace("{host}", host) + "\r\n" for line in lines).encode()
+
+
+def unplaced(sdp: bytes) -> list[bytes]:
+    """The lines of a description without addresses and ports: the rest is nobody's business but the phones'."""
+    lines = []
+    for line in sdp.split(b"\r\n"):
+        line = _ADDRESS.sub(rb"\1*", line)
+        lines.append(_PORT.sub(rb"\1*", line))
+    return lines

@@ -161,9 +161,11 @@ class Phone:
         """Where it waits for RTP by the newest SDP that it sent; None on hold by address or port."""
         return media_address(self._given, stream)
 
-    def listening_port(self, stream: int = 0) -> int:
-        """The port that its RTP comes from: the one it listens on."""
-        return int(self._given.split(b"\nm=")[stream + 1].split()[1])
+    def speaks_from(self, stream: int = 0) -> Address:
+        """Where its RTP comes from, as the face of its side sees it: where it listens, unless its NAT changes that."""
+        host, port = places_in(self._given)[stream]
+        is_natted = self.seen_at != self.address.host
+        return Address(self.seen_at if is_natted or host in ("", "0.0.0.0", "::") else host, port)
 
     def speaks_to(self, stream: int = 0) -> Address | None:
         """Where it sends RTP by the newest SDP that it got."""

@@ -242,7 +242,7 @@ class Stage:
         near, far = self.world.public_side, self.world.lan_side
         if not speaker.outside:
             near, far = far, near
-        channel = near.plane.from_network(Address(speaker.seen_at, speaker.listening_port(stream)), sent_to)
+        channel = near.plane.from_network(speaker.speaks_from(stream), sent_to)
         if channel is None:
             return None
         onward = far.plane.to_network(channel)
