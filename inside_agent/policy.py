@@ -10,6 +10,7 @@ from tunnel.sip.flow import Flow
 from tunnel.sip.message import Message
 from tunnel.sip.policy import Admit, Answer, Drop, NextHop, Purpose
 from tunnel.sip.sender import sip_uri, uri_of_value
+from tunnel.sip.uri import SipUri, number_of
 from tunnel.sip.wall import RequestCrossed
 
 __all__ = ["LanPolicy"]
@@ -33,6 +34,10 @@ class LanPolicy:
         own = any(to == address for _, address in self._addresses.bound)
         return not own and self.allows(to.ip)
 
+    def is_trusted(self, host: str) -> bool:
+        """Whoever is heard on the LAN at all."""
+        return True
+
     def refuse_call(self, now: float) -> Answer | None:
         """The LAN face sets no limits: those are the tenant's, kept by the server."""
         return None
@@ -43,14 +48,15 @@ class LanPolicy:
             return Drop("sip.dropped.source_not_allowed")
         uri = request.uri
         if uri is None:
-            return Admit(Purpose.LOCAL)
+            return Admit(Purpose.LOCAL, b"" if self._has_further_route(request) else self._outside)
         if not self._addresses.is_own(uri) or uri.has_param(MASK_PARAM) or request.to_tag:
             return Admit(Purpose.LOCAL)
         if self._has_further_route(request):
             return Admit(Purpose.LOCAL)
         if request.method == "OPTIONS" and not uri.user:
             ailment = "this end is shutting down" if is_draining else "the tunnel is down"
-            return Answer(200, "OK") if is_healthy else Answer(503, "Service Unavailable", ailment, 5)
+            cause = "draining" if is_draining else "tunnel_down"
+            return Answer(200, "OK") if is_healthy else Answer(503, "Service Unavailable", ailment, 5, cause)
         if not self._outside:
             return Answer(404, "Not Found", "addressed to the agent itself, and lan.outside says no place for that")
         return Admit(Purpose.LOCAL, self._outside)
@@ -65,8 +71,13 @@ class LanPolicy:
         if not self._pbx:
             return Answer(404, "Not Found", "nobody of that name is registered, and there is no PBX")
         pbx, uri = sip_uri(self._pbx), request.uri
-        if pbx is None or uri is None:
-            return Answer(416, "Unsupported URI Scheme")
+        if pbx is None:
+            return Answer(416, "Unsupported URI Scheme", "lan.pbx is no SIP URI")
+        if uri is None:
+            number = number_of(request.request_uri)
+            if number is None:
+                return Answer(416, "Unsupported URI Scheme", "the PBX is called by sip, sips and tel")
+            return NextHop(SipUri.parse_untrusted(pbx.with_user(number)).with_param("user", b"phone"), self._pbx)
         if crossed.purpose == Purpose.DOMAIN:
             return NextHop(request.request_uri, self._pbx)
         return NextHop(_at_host_of(pbx.text, uri.user), self._pbx)

@@ -21,7 +21,7 @@ from tunnel.sip.uri import SipUri
 
 __all__ = ["Door", "Gatekeeper", "TenantDoors"]
 
-OFFLINE = Answer(480, "Temporarily Unavailable", "the agent is offline", retry_after_s=10)
+OFFLINE = Answer(480, "Temporarily Unavailable", "the agent is offline", 10, "agent_offline")
 SEVERAL_TENANTS = Answer(404, "Not Found", "several tenants have this trunk: it must dial a registered contact")
 
 
@@ -88,13 +88,11 @@ class Gatekeeper:
         if request.method in ("ACK", "CANCEL"):
             return None, Drop(f"sip.dropped.stray_{request.method.lower()}")
         uri = request.uri
-        if uri is None:
-            return None, Drop("sip.dropped.unknown_target")
-        masked = self._masked(uri, now)
+        host = flow.remote.host
+        masked = self._masked(uri, now) if uri is not None else None
         if masked is not None:
             return masked
-        host = flow.remote.host
-        if (tenant := self.tenants.domains.get(uri.host)) is not None:
+        if uri is not None and (tenant := self.tenants.domains.get(uri.host)) is not None:
             return self._of_tenants((tenant,), Purpose.DOMAIN)
         if host in self.tenants.trunks:
             return self._of_tenants(self.tenants.trunks[host], Purpose.TRUNK)

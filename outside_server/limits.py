@@ -25,7 +25,7 @@ class CallLimits:
     def refuse(self, now: float) -> Answer | None:
         """Take one new call; an Answer when there is no room for it."""
         if self.max_calls and self.active >= self.max_calls:
-            return Answer(503, "Service Unavailable", "all calls of this tenant are in use", RETRY_AFTER_S)
+            return Answer(503, "Service Unavailable", "all calls of this tenant are in use", RETRY_AFTER_S, "call_cap")
         if not self.calls_per_second:
             return None
         capacity = max(1.0, self.calls_per_second)
@@ -33,6 +33,6 @@ class CallLimits:
         self._tokens = min(capacity, self._tokens + gained)
         self._filled_at = now
         if self._tokens < 1.0:
-            return Answer(503, "Service Unavailable", "too many new calls a second", 1)
+            return Answer(503, "Service Unavailable", "too many new calls a second", 1, "call_rate")
         self._tokens -= 1.0
         return None

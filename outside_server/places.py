@@ -219,7 +219,7 @@ class Places:
             self._parts,
             number=number,
             greeting=greeting,
-            policy=PublicPolicy(self._parts.addresses, limits),
+            policy=PublicPolicy(self._parts.addresses, limits, lambda ip: self._tenancy.is_trunk(ip, tenant)),
             masks=masks,
             bindings=bindings,
             usable=self._usable,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from outside_server.limits import CallLimits
-from tunnel.address import Address, IPAddress
+from tunnel.address import Address, IPAddress, private_network
 from tunnel.sip.contacts import MASK_PARAM
 from tunnel.sip.face_index import FaceAddresses
 from tunnel.sip.message import Message
@@ -15,32 +17,47 @@ __all__ = ["PublicPolicy", "never_sent_to"]
 
 
 class PublicPolicy:
-    """The decisions of the server for one tenant."""
+    """The decisions of the server for one tenant; ``is_trunk`` says whether an IP address is that of one of its trunks."""
 
-    def __init__(self, addresses: FaceAddresses, limits: CallLimits) -> None:
+    def __init__(
+        self, addresses: FaceAddresses, limits: CallLimits, is_trunk: Callable[[str], bool] = lambda host: False
+    ) -> None:
         self._addresses = addresses
         self._limits = limits
+        self._is_trunk = is_trunk
         self._is_loopback = any(address.ip.is_loopback for _, address in addresses.bound)
+        networks = (private_network(address.ip) for _, address in addresses.bound)
+        self._own_networks = {network for network in networks if network is not None}
 
     def may_send(self, to: Address) -> bool:
-        """Anywhere a public peer may be; loopback only from a face that is on loopback itself (the demo)."""
-        return not never_sent_to(to.ip, self._is_loopback)
+        """Anywhere a public peer may be, and to trunks. A private network is not the internet: what a message names
+        there is reached only from a face that has an address of that network itself."""
+        if never_sent_to(to.ip, self._is_loopback):
+            return False
+        network = private_network(to.ip)
+        return network is None or network in self._own_networks or self._is_trunk(to.host)
+
+    def is_trusted(self, host: str) -> bool:
+        return self._is_trunk(host)
 
     def refuse_call(self, now: float) -> Answer | None:
         return self._limits.refuse(now)
 
     def route(self, request: Message, crossed: RequestCrossed) -> NextHop | Answer:
-        """As the Request-URI says; what was addressed to the agent itself goes to the place that the agent named."""
+        """As the Request-URI says; what was addressed to the agent itself goes to the place that the agent named, and so
+        does a URI of another scheme (``tel:``), which is left as it is (DEC7)."""
         uri = request.uri
         if uri is None:
-            return Answer(416, "Unsupported URI Scheme")
+            if not crossed.target:
+                return Answer(416, "Unsupported URI Scheme", "nothing says where such a URI goes: set lan.outside")
+            return NextHop(request.request_uri, crossed.target)
         if not crossed.target:
             if self._addresses.is_own(uri) and not uri.has_param(MASK_PARAM):
                 return Answer(404, "Not Found", "addressed to the server itself")
             return NextHop(uri.text, uri.text)
         target = sip_uri(crossed.target)
         if target is None:
-            return Answer(416, "Unsupported URI Scheme")
+            return Answer(416, "Unsupported URI Scheme", "lan.outside is no SIP URI")
         named = target.text if uri.user is None else target.with_user(uri.user)
         return NextHop(named, named)
 

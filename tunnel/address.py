@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 from tunnel.errors import BadPacket
 
-__all__ = ["Address", "IPAddress", "is_private", "parse_address"]
+__all__ = ["Address", "IPAddress", "is_private", "parse_address", "private_network"]
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -33,7 +33,12 @@ _PRIVATE = tuple(
 
 def is_private(ip: IPAddress) -> bool:
     """Whether ``ip`` can be reached only from within some network of its own."""
-    return any(ip.version == network.version and ip in network for network in _PRIVATE)
+    return private_network(ip) is not None
+
+
+def private_network(ip: IPAddress) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """The block of private addresses that ``ip`` lies in; None where it can be reached from everywhere."""
+    return next((network for network in _PRIVATE if ip.version == network.version and ip in network), None)
 
 
 class Address(NamedTuple):

@@ -20,7 +20,8 @@ from tunnel.sip.half import FaceIndex, is_natted
 from tunnel.sip.keepalives import is_keepalive_answer
 from tunnel.sip.listener import Listeners
 from tunnel.sip.message import Message, parse_untrusted
-from tunnel.sip.policy import Admit, Answer, Drop
+from tunnel.sip.policy import Admit, Answer, Drop, answer_to
+from tunnel.sip.refusal import explanation
 from tunnel.sip.response import build_refusal_untrusted, build_response
 from tunnel.sip.transaction_key import server_key
 from tunnel.sip.via import reply_address
@@ -142,11 +143,9 @@ class Face:
         if message.method == "ACK":
             return
         self._counters.bump(f"sip.answered.{answer.status}")
-        extra = []
-        if answer.warning:
-            extra.append(b'Warning: 399 wallpass "%s"' % answer.warning.encode())
-        if answer.retry_after_s:
-            extra.append(b"Retry-After: %d" % answer.retry_after_s)
+        if answer.status >= 300:
+            self._counters.bump(answer.counter)
+        extra = explanation(answer)
         if message.method == "OPTIONS" and answer.status == 200:
             extra += [b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS", b"Accept: application/sdp"]
         stamped = stamp_source(message, flow.remote)
@@ -162,8 +161,10 @@ class Face:
         )
 
     def _refuse(self, data: bytes, flow: Flow, error: BadPacket) -> None:
-        refusal = build_refusal_untrusted(data, flow.remote, error.status, error.reason)
+        answer = answer_to(error)
+        refusal = build_refusal_untrusted(data, flow.remote, error.status, error.reason, explanation(answer))
         if refusal is not None:
+            self._counters.bump(answer.counter)
             raw, remote = refusal
             to = flow.remote if flow.reliable else remote
             self._send(raw, Flow(flow.transport, flow.local, to, flow.connection))

@@ -46,7 +46,8 @@ def test_only_hosts_in_allow_are_heard() -> None:
 
 def test_a_request_for_somebody_outside_goes_by_its_own_uri_even_with_an_outside() -> None:
     assert admitted("REGISTER", "sip:carrier.example", outside=b"sip:trunk.example") == Admit(Purpose.LOCAL)
-    assert admitted("INVITE", "tel:+4989", outside=b"sip:trunk.example") == Admit(Purpose.LOCAL)
+    assert admitted("INVITE", "tel:+4989", outside=b"sip:trunk.example") == Admit(Purpose.LOCAL, b"sip:trunk.example")
+    assert admitted("INVITE", "tel:+4989") == Admit(Purpose.LOCAL)
 
 
 @pytest.mark.parametrize("uri", ["sip:+4989@10.1.0.2", "sip:+4989@10.1.0.2:5060;transport=tcp"])

@@ -56,7 +56,9 @@ def test_a_uri_of_another_scheme_cannot_be_routed() -> None:
     ("host", "fine"),
     [
         ("198.51.100.7", True),
-        ("192.168.1.20", True),  # a server may stand in a private network of its own
+        ("192.168.1.20", False),  # no peer on the internet has it; see below for a server in a private network
+        ("100.64.0.1", False),
+        ("fd00::1", False),
         ("127.0.0.1", False),
         ("::1", False),
         ("169.254.169.254", False),

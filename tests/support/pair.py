@@ -38,6 +38,7 @@ from tunnel.sip.mask import MaskKey, TenantHint
 from tunnel.sip.message import Message, parse_untrusted
 from tunnel.sip.next_hop import Target
 from tunnel.sip.policy import Admit, Answer, Drop, FacePolicy
+from tunnel.sip.refusal import explanation
 from tunnel.sip.relay import HalfProxy
 from tunnel.sip.response import build_response
 from tunnel.sip.rewrite import Rewriter
@@ -121,7 +122,7 @@ class Side:
         self.channels = ChannelSpace(SERVER_CHANNELS if outside else AGENT_CHANNELS)
         policy: FacePolicy
         if outside:
-            policy = PublicPolicy(self.addresses, self.limits)
+            policy = PublicPolicy(self.addresses, self.limits, lambda ip: ip in self.gatekeeper.tenants.trunks)
             self.gatekeeper = Gatekeeper(self.index, hint)
         else:
             self.lan_policy = policy = LanPolicy(
@@ -197,7 +198,9 @@ class World:
     def lan(self, source: str, data: bytes, transport: str = "udp", connection: int = 0) -> None:
         """A message arrives on the LAN face."""
         side = self.lan_side
-        self._arrive(side, source, data, transport, connection, lambda m, f: side.lan_policy.admit(m, f, True))
+        self._arrive(
+            side, source, data, transport, connection, lambda m, f: side.lan_policy.admit(m, f, not self.is_cut)
+        )
 
     def public(self, source: str, data: bytes, transport: str = "udp", connection: int = 0) -> None:
         """A message arrives on the public face."""
@@ -237,7 +240,10 @@ class World:
 
     def _answer(self, side: Side, request: Message, flow: Flow, answer: Answer) -> None:
         side.counters.bump(f"answered.{answer.status}")
-        raw = build_response(stamp_source(request, flow.remote), answer.status, answer.reason, b"stateless")
+        side.counters.bump(answer.counter)
+        raw = build_response(
+            stamp_source(request, flow.remote), answer.status, answer.reason, b"stateless", explanation(answer)
+        )
         remote = flow.remote
         if not flow.reliable:
             remote = reply_address(request.top_via, flow.remote, force_rport=is_natted(request, flow))

@@ -5,8 +5,6 @@ response -> Via stack and route set restored, SDP spoken, Contacts shown -> serv
 
 from __future__ import annotations
 
-import re
-
 from tunnel.errors import BadPacket
 from tunnel.media.exchange import Side
 from tunnel.media.plane import CannotRelay, LedgerFull
@@ -15,6 +13,7 @@ from tunnel.sip.grammar import number
 from tunnel.sip.half import Conclusion, Half
 from tunnel.sip.message import Message, parse_untrusted
 from tunnel.sip.policy import Answer, Purpose
+from tunnel.sip.refusal import explanation
 from tunnel.sip.registrations import note_registration
 from tunnel.sip.requests import build_ack_2xx, build_bye
 from tunnel.sip.response import build_response
@@ -22,8 +21,6 @@ from tunnel.sip.rewrite import RECORD_ROUTED, own_record_route
 from tunnel.sip.wall import CancelCrossed, Failed, RequestCrossed, ResponseCrossed
 
 __all__ = ["Answers"]
-
-_CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
 
 
 class Answers:
@@ -71,17 +68,13 @@ class Answers:
             self._conclude(arrival, failed.status, arrival.request.to_tag, now)
             self._arrivals.forget(arrival)
         else:
-            self.answer(arrival, Answer(failed.status, failed.reason, failed.warning, failed.retry_after_s), now)
+            cause = "said_by_the_other_end"  # which has counted why
+            self.answer(arrival, Answer(failed.status, failed.reason, failed.warning, failed.retry_after_s, cause), now)
 
     def answer(self, arrival: Arrival, answer: Answer, now: float) -> None:
         """A final response of our own making."""
         half, request = self._half, arrival.request
-        extra = []
-        if answer.warning:
-            quoted = answer.warning.replace("\\", " ").replace('"', "'").encode("utf-8", "replace")
-            extra.append(b'Warning: 399 wallpass "%s"' % _CONTROLS.sub(b" ", quoted))
-        if answer.retry_after_s:
-            extra.append(b"Retry-After: %d" % answer.retry_after_s)
+        extra = explanation(answer)
         if answer.status == 420:
             extra += [b"Unsupported: " + header.value for header in request.all("proxy-require")]
         if answer.status == 415:
@@ -90,6 +83,7 @@ class Answers:
         raw = build_response(request, answer.status, answer.reason, tag, extra)
         if answer.status >= 300:
             half.counters.bump(f"sip.answered.{answer.status}")
+            half.counters.bump(answer.counter)
         self._conclude(arrival, answer.status, request.to_tag, now)
         self._arrivals.respond(arrival, raw, answer.status, tag, now)
 
@@ -127,6 +121,8 @@ class Answers:
             binding=crossed.binding,
             natted=crossed.natted,
             body=half.speak(call, response, crossed.channels, now),
+            trusted=crossed.trusted,
+            to_trusted=arrival.crossed is None or arrival.crossed.trusted,
             now=now,
         )
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 from tunnel.sip.flow import Flow
 from tunnel.sip.mask import uri_digest
+from tunnel.sip.uri import SipUri
 
-__all__ = ["Binding", "Bindings"]
+__all__ = ["Binding", "Bindings", "gruu_key"]
 
 # Our number: one site's phones, each with a few Contacts; the least recently seen goes first. About 1 KiB each.
 MOST_BINDINGS = 20_000
@@ -25,6 +26,8 @@ class Binding:
     ``owner`` names the user agent (see sender.py). ``flow`` is None for an address that somebody else named (Refer-To).
     ``path`` are the proxies of its side that a registration named as the way to it (RFC 3327). ``registration`` is what
     its refreshes have in common (see sender.py). ``moved``: it has another address by now than its Contact says.
+    ``aor`` is the address-of-record that it is registered for, ``gruus`` are the keys of the URIs that the registrar made
+    for it (RFC 5627).
     """
 
     owner: bytes
@@ -35,6 +38,8 @@ class Binding:
     path: tuple[bytes, ...] = ()
     registration: bytes = b""
     moved: bool = False
+    aor: bytes = b""
+    gruus: tuple[bytes, ...] = ()
 
     @property
     def needs_flow(self) -> bool:
@@ -93,10 +98,18 @@ class Bindings:
         """A registrar removed this Contact."""
         self._registered.pop(uri_digest(owner + contact), None)
 
-    def forget_all(self, owner: bytes) -> None:
-        """A registrar removed all Contacts of this user agent."""
-        for key in [key for key, binding in self._registered.items() if binding.owner == owner]:
+    def forget_all(self, aor: bytes) -> None:
+        """A registrar removed all Contacts of this address-of-record, from wherever they were registered."""
+        for key in [key for key, binding in self._registered.items() if binding.aor == aor]:
             del self._registered[key]
+
+    def of_gruu(self, gruu: SipUri, now: float) -> Binding | None:
+        """The registered Contact that the registrar made ``gruu`` for, the latest where there are several (D7)."""
+        wanted = gruu_key(gruu)
+        for binding in reversed(self._registered.values()):
+            if wanted in binding.gruus and binding.expires_at > now:
+                return binding
+        return None
 
     def keepalive_flows(self, now: float) -> dict[Flow, bytes]:
         """The UDP flows through foreign NATs that lead to registered user agents, each with a Contact at its end."""
@@ -122,3 +135,8 @@ class Bindings:
                 del table[key]
         for name in [name for name, binding in self._latest.items() if binding.expires_at <= now]:
             del self._latest[name]
+
+
+def gruu_key(uri: SipUri) -> bytes:
+    """What two spellings of one GRUU have in common (RFC 5627 section 3.1)."""
+    return b"%s@%s;%s" % (uri.user or b"", uri.host.encode("latin-1"), uri.param("gr") or b"")

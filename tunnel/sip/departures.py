@@ -20,7 +20,10 @@ __all__ = ["Departure", "Departures"]
 
 @dataclass(slots=True, eq=False)
 class Departure:
-    """A request on its way out of this face. ``is_over``: it has got its final answer, or needs none."""
+    """A request on its way out of this face. ``is_over``: it has got its final answer, or needs none.
+
+    ``is_at_home``: see trust.py.
+    """
 
     crossed: RequestCrossed
     request: Message
@@ -36,6 +39,7 @@ class Departure:
     answered: bool = False
     is_over: bool = False
     succeeded: bool = False
+    is_at_home: bool = True
     ack_flows: dict[bytes, Flow] = field(default_factory=dict)
 
     def deadline(self) -> float | None:

@@ -58,7 +58,8 @@ class Dialog:
 class Call:
     """What began with one dialog-forming request: early dialogs, one per fork, of which usually one is confirmed.
 
-    ``trusted``: the other party is one whose word on identities is passed on, and who may ask for credentials.
+    ``trusted``: the party on this face is one whose word on identities is passed on; ``may_challenge``: it may ask for
+    credentials (see trust.py).
     ``expires_at``: when it is forgotten, None while only its end can tell. ``alive_at``: when a message of it passed last.
     ``session_expires_s``: the session interval its parties spoke of last (RFC 4028), 0 if they have none. ``top_cseq``:
     the highest sequence number that a request of it had.
@@ -73,6 +74,7 @@ class Call:
     caller: Party = field(default_factory=Party)
     dialogs: dict[bytes, Dialog] = field(default_factory=dict)
     trusted: bool = True
+    may_challenge: bool = True
     media: CallMedia | None = None
     answered_at: float | None = None
     ended: bool = False

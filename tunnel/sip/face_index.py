@@ -39,30 +39,42 @@ class FaceIndex:
     branches: dict[bytes, int] = field(default_factory=dict)
     dialogs: dict[tuple[bytes, bytes, bytes], int] = field(default_factory=dict)
     registrars: dict[str, dict[int, float]] = field(default_factory=dict)  # peer IP -> half proxy -> until when
+    homes: dict[str, dict[int, float]] = field(default_factory=dict)  # host of the registrar's URI, likewise
 
-    def note_registrar(self, host: str, number: int, until: float, now: float) -> None:
-        """``host`` accepted a registration of the session ``number``; what has run out goes."""
-        known = self.registrars.setdefault(host, {})
-        known[number] = max(until, known.get(number, until))
-        for other, numbers in list(self.registrars.items()):
-            for stale in [n for n, at in numbers.items() if at <= now]:
-                del numbers[stale]
-            if not numbers:
-                del self.registrars[other]
+    def note_registrar(self, host: str, number: int, until: float, now: float, home: str = "") -> None:
+        """``host`` accepted a registration of the session ``number`` with the domain ``home``; what has run out goes."""
+        _note(self.registrars, host, number, until, now)
+        if home:
+            _note(self.homes, home, number, until, now)
 
     def is_registrar(self, host: str, number: int, now: float) -> bool:
         """Whether somebody of the session ``number`` is registered at ``host``."""
         return self.registrars.get(host, {}).get(number, now) > now
+
+    def is_home(self, domain: str, number: int, now: float) -> bool:
+        """Whether somebody of the session ``number`` is registered with ``domain``."""
+        return self.homes.get(domain, {}).get(number, now) > now
 
     def forget(self, number: int) -> None:
         """The session ``number`` is over."""
         _drop_all(self.transactions, number)
         _drop_all(self.branches, number)
         _drop_all(self.dialogs, number)
-        for host, numbers in list(self.registrars.items()):
-            numbers.pop(number, None)
-            if not numbers:
-                del self.registrars[host]
+        for table in (self.registrars, self.homes):
+            for host, numbers in list(table.items()):
+                numbers.pop(number, None)
+                if not numbers:
+                    del table[host]
+
+
+def _note(table: dict[str, dict[int, float]], host: str, number: int, until: float, now: float) -> None:
+    known = table.setdefault(host, {})
+    known[number] = max(until, known.get(number, until))
+    for other, numbers in list(table.items()):
+        for stale in [n for n, at in numbers.items() if at <= now]:
+            del numbers[stale]
+        if not numbers:
+            del table[other]
 
 
 def _drop_all(table: dict[_Key, int], number: int) -> None:

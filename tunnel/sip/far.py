@@ -18,7 +18,7 @@ from tunnel.sip.dialog import Call
 from tunnel.sip.flow import Flow
 from tunnel.sip.half import DIALOG_FORMING, Emission, Half, Lookup, Timed
 from tunnel.sip.message import Message, parse_untrusted
-from tunnel.sip.next_hop import Target, leads_nowhere, literal_target, next_hop, way_to
+from tunnel.sip.next_hop import Target, literal_target
 from tunnel.sip.policy import Answer, NextHop, answer_to
 from tunnel.sip.returns import Returns
 from tunnel.sip.sender import check_lists_untrusted, sip_uri
@@ -31,8 +31,10 @@ from tunnel.sip.transaction_events import (
     TimerCFired,
     TransportFailed,
 )
+from tunnel.sip.trust import is_at_home, trusts
 from tunnel.sip.via import MAGIC_COOKIE, Via
 from tunnel.sip.wall import CancelCrossed, RequestCrossed
+from tunnel.sip.ways import leads_nowhere, way_of
 
 __all__ = ["Far"]
 
@@ -90,7 +92,7 @@ class Far:
         if call is not None:
             self._follow_request(call, request, now)
         try:
-            hop, routes = self._hop(request, crossed, call, now)
+            hop, routes = way_of(half, request, crossed, call, now)
             body = half.speak(call, request, crossed.channels, now) if isinstance(hop, NextHop) else None
         except (LedgerFull, BadPacket) as error:
             hop = answer_to(error)
@@ -110,7 +112,7 @@ class Far:
             return
         departure.cancelled = crossed.reasons
         if departure.machine is None:
-            self._finish(departure, Answer(487, "Request Terminated"), now)
+            self._finish(departure, Answer(487, "Request Terminated", "the caller gave up"), now)
             return
         departure.machine.cancel(now, crossed.reasons)
         self._drain(departure, now)
@@ -132,16 +134,17 @@ class Far:
         """The call that a dialog-forming request begins; an Answer where there are too many of them, or none any more."""
         half = self._half
         if len(self._departures) >= MOST_DEPARTURES:
-            return Answer(503, "Service Unavailable", "too many requests are under way", 5)
+            return Answer(503, "Service Unavailable", "too many requests are under way", 5, "too_many_requests")
         if not crossed.call or half.calls.get(crossed.call) is not None:
             return None
         if request.to_tag or request.method not in DIALOG_FORMING:
-            return Answer(481, "Call/Transaction Does Not Exist")
+            return Answer(481, "Call/Transaction Does Not Exist", "no such dialog passes here")
         if request.method == "INVITE":
             refusal = half.policy.refuse_call(now)
             if refusal is not None:
                 return refusal
         call = Call(crossed.call, request.method, request.call_id, request.from_tag, False, now)
+        call.may_challenge = is_at_home(half, request, crossed, now)
         half.open_call(call, request, outbound=half.outside)
         return None
 
@@ -157,27 +160,6 @@ class Far:
             call.dialog(call.fork_of(request))  # it may come before the answer that makes the dialog
             half.index_call(call, now)
 
-    def _hop(
-        self, request: Message, crossed: RequestCrossed, call: Call | None, now: float
-    ) -> tuple[NextHop | Answer, tuple[bytes, ...]]:
-        """The next hop and the Route values to leave with: by dialog, by mask, by Route, or as the face decides.
-
-        Only those inside may choose the way with Route; whoever is outside reaches what this face decides, and no more.
-        """
-        half = self._half
-        if call is not None and request.to_tag:
-            party = call.party(call.fork_of(request))
-            if party is not None and party.target:
-                return next_hop(party.target, party.route_set, party.flow)
-        opened = half.masks.open_own(request.uri, now) if request.uri is not None else None
-        if opened is not None:
-            if half.bindings.get(opened.key, now) is None and self._leads_nowhere(opened.uri):
-                return Answer(480, "Temporarily Unavailable", "the flow to this user agent is not known any more"), ()
-            return way_to(opened, half.bindings, now)
-        if crossed.routes and half.outside:
-            return next_hop(request.request_uri, crossed.routes, None)
-        return half.policy.route(request, crossed), ()
-
     def _find_targets(self, departure: Departure, now: float) -> None:
         hop = departure.hop
         if hop.flow is not None:
@@ -186,7 +168,7 @@ class Far:
             return
         uri = sip_uri(hop.uri)
         if uri is None:
-            self._finish(departure, Answer(416, "Unsupported URI Scheme"), now)
+            self._finish(departure, Answer(416, "Unsupported URI Scheme", "only sip and sips can be followed"), now)
             return
         target = literal_target(uri)
         if target is None:
@@ -205,7 +187,7 @@ class Far:
         while departure.targets:
             target = departure.targets.popleft()
             flow = self._flow_to(target, departure.hop)
-            if not half.policy.may_send(target.address):
+            if not self._may_send(target, departure.hop, now):
                 half.counters.bump("sip.blocked_targets")
             elif flow is not None:
                 try:
@@ -213,8 +195,22 @@ class Far:
                 except BadPacket as error:
                     self._finish(departure, answer_to(error), now)
                 return
-        answer = Answer(403, "Forbidden", "the destination is not allowed, or no listener of this face leads to it")
-        self._finish(departure, answer, now)
+        warning = "the destination is not allowed, or no listener of this face leads to it"
+        self._finish(departure, Answer(403, "Forbidden", warning, 0, "destination_blocked"), now)
+
+    def _may_send(self, target: Target, hop: NextHop, now: float) -> bool:
+        """Whether ``target`` is one that this face sends to: where a flow leads that is known, or what the policy allows.
+
+        To ourselves goes only what we shall know again: a mask, or a name that may be the domain of a tenant.
+        """
+        if hop.flow is not None and hop.flow.remote == target.address:
+            return True
+        if (target.transport, target.address) in self._half.addresses.bound:
+            uri, goal = sip_uri(hop.uri), sip_uri(hop.request_uri)
+            by_name = uri is not None and literal_target(uri) is None
+            if not by_name and (goal is None or not self._half.masks.is_live(goal, now)):
+                return False
+        return self._half.policy.may_send(target.address)
 
     def _flow_to(self, target: Target, hop: NextHop) -> Flow | None:
         if hop.flow is not None and hop.flow.remote == target.address:
@@ -235,15 +231,19 @@ class Far:
             binding=crossed.binding,
             natted=crossed.natted,
             trusted=crossed.trusted,
+            to_trusted=trusts(half, flow.remote.host, now),
             body=departure.body,
             now=now,
         )
         departure.flow = flow
+        departure.is_at_home = is_at_home(half, request, crossed, now)
+        if departure.call is not None and not request.to_tag:
+            departure.call.trusted = trusts(half, flow.remote.host, now)
         if request.method == "ACK":
             self._send_ack(departure, data, flow, server_name)
             return
         if request.method == "INVITE" and not _is_readable(data):
-            self._finish(departure, Answer(513, "Message Too Large"), now)
+            self._finish(departure, Answer(513, "Message Too Large", "with our own headers it is too long"), now)
             return
         machine = ClientTransaction(request.method == "INVITE", data, flow.reliable, now)
         self._departures.sent(departure, branch)
@@ -337,7 +337,7 @@ class Far:
 
     def _timed_out(self, departure: Departure, now: float) -> None:
         if departure.cancelled is not None:
-            self._finish(departure, Answer(487, "Request Terminated"), now)
+            self._finish(departure, Answer(487, "Request Terminated", "the caller gave up"), now)
         else:
             self._next_or(departure, Answer(408, "Request Timeout", "no answer from the next hop"), now)
 
@@ -345,18 +345,18 @@ class Far:
         """Where a connection that a party once made is gone, its address may still do (RFC 3261 section 18.2.2)."""
         hop = departure.hop
         if hop.flow is None or departure.answered:
-            self._next_or(departure, Answer(503, "Service Unavailable", "the next hop cannot be reached", 5), now)
+            self._next_or(
+                departure,
+                Answer(503, "Service Unavailable", "the next hop cannot be reached", 5, "next_hop_unreachable"),
+                now,
+            )
             return
-        if self._leads_nowhere(hop.uri):
+        if leads_nowhere(self._half, hop.uri):
             gone = Answer(480, "Temporarily Unavailable", "the flow to this user agent is gone")
             self._finish(departure, gone, now)
             return
         departure.hop = NextHop(hop.request_uri, hop.uri)
         self._find_targets(departure, now)
-
-    def _leads_nowhere(self, uri: bytes) -> bool:
-        half = self._half
-        return leads_nowhere(uri, half.addresses, half.policy.may_send, outside=half.outside)
 
     def _next_or(self, departure: Departure, answer: Answer, now: float) -> None:
         """Try the next target; without one, ``answer`` is the end."""

@@ -19,6 +19,7 @@ from tunnel.sip.bindings import Binding, Bindings
 from tunnel.sip.bodies import bears_media, body_of, carriage, without_media
 from tunnel.sip.contacts import NOBODY, ContactMasks, without_headers
 from tunnel.sip.dialog import Call, CallTable
+from tunnel.sip.event_bodies import without_masks
 from tunnel.sip.face_index import FaceAddresses, FaceIndex
 from tunnel.sip.flow import Flow
 from tunnel.sip.message import Message
@@ -260,6 +261,8 @@ class Half:
         nothing changes. Raises CannotRelay, LedgerFull."""
         if call is not None:
             call.saw(message, now)
+        if message.method == "NOTIFY":
+            return without_masks(message, self.masks, now)
         if call is None or call.media is None or not bears_media(message):
             return without_media(message, self.addresses.bound[0][1].host)
         return call.media.speak(call.fork_of(message), body_of(message), channels, now, carriage(message))

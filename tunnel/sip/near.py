@@ -23,6 +23,7 @@ from tunnel.sip.policy import Admit, Answer, Purpose, answer_to
 from tunnel.sip.response import build_response
 from tunnel.sip.sender import check_lists_untrusted, contact_uri, uri_of_value
 from tunnel.sip.transaction_key import cancelled_key, server_key
+from tunnel.sip.trust import trusts
 from tunnel.sip.wall import CancelCrossed, Failed, RequestCrossed, ResponseCrossed
 
 __all__ = ["Near"]
@@ -32,6 +33,9 @@ MOST_TRANSACTIONS = 20_000
 # A new request waits this long for a link that just went down (SIP-RULES K), then gets 503 with this Retry-After.
 HOLD_S = 2.0
 RETRY_AFTER_S = 5
+# When it has been down for longer, or this end shuts down, between 1 and so many.
+LONGEST_RETRY_AFTER_S = 30
+NO_DIALOG = "no such dialog passes here"
 
 # Requests that are nothing without their dialog; others find their way by their Request-URI alone (F6).
 _NEEDS_DIALOG = frozenset({"INVITE", "UPDATE", "PRACK"})
@@ -96,6 +100,7 @@ class Near:
         sender = half.note_sender(message, arrival.source, now, path)
         if call is None and message.method in DIALOG_FORMING and not message.to_tag:
             call = Call(half.handle(), message.method, message.call_id, message.from_tag, True, now, trusted=trusted)
+            call.may_challenge = trusted
             half.open_call(call, message, outbound=not half.outside)
         if call is not None:
             self._arrivals.belongs_to(arrival, call)
@@ -109,7 +114,7 @@ class Near:
             raw=message.raw,
             source=str(arrival.source),
             channels=channels,
-            routes=tuple(self._foreign_routes(message)),
+            routes=tuple(self._foreign_routes(message, now)),
             target=admission.target,
             purpose=admission.purpose,
             binding=sender.owner,
@@ -122,23 +127,23 @@ class Near:
         """Why a request goes no further: what every proxy checks (RFC 3261 section 16.3), and what only we know."""
         half = self._half
         if message.max_forwards == 0:
-            return Answer(483, "Too Many Hops")
+            return Answer(483, "Too Many Hops", "no hop is left")
         if self._came_back(message, now):
-            return Answer(482, "Loop Detected")
+            return Answer(482, "Loop Detected", "this request has been here before")
         if message.all("proxy-require"):
-            return Answer(420, "Bad Extension")
+            return Answer(420, "Bad Extension", "no extension of proxies is supported")
         if _is_trickle(message):
             return Answer(469, "Bad Info Package", "candidates are of no use beyond a relay")
         if message.to_tag and message.method in _NEEDS_DIALOG and (call is None or call.media is None):
             # Without its media state the SDP would pass as it came, the addresses of this side in it.
-            return Answer(481, "Call/Transaction Does Not Exist")
+            return Answer(481, "Call/Transaction Does Not Exist", NO_DIALOG)
         refusal = self._refusal_of_stranger(message, now) if call is None else None
         if refusal is not None:
             return refusal
         if message.method not in DIALOG_FORMING or message.to_tag:
             return None
         if half.draining:
-            return Answer(503, "Service Unavailable", "this end is shutting down", RETRY_AFTER_S)
+            return Answer(503, "Service Unavailable", "this end is shutting down", self._some_seconds(), "draining")
         return half.policy.refuse_call(now) if message.method == "INVITE" else None
 
     def _refusal_of_stranger(self, message: Message, now: float) -> Answer | None:
@@ -146,7 +151,7 @@ class Near:
         half, uri = self._half, message.uri
         leads_here = uri is not None and half.addresses.is_own(uri) and not half.masks.is_live(uri, now)
         if message.to_tag and leads_here:
-            return Answer(481, "Call/Transaction Does Not Exist")
+            return Answer(481, "Call/Transaction Does Not Exist", NO_DIALOG)
         if leads_here and not half.outside and uri is not None and uri.has_param(MASK_PARAM):
             return Answer(404, "Not Found", "what this address stood for has expired")
         return None
@@ -156,7 +161,7 @@ class Near:
         half = self._half
         if not half.outside or admission.purpose in (Purpose.TRUNK, Purpose.REGISTERED):
             return True
-        return (call is not None and call.trusted) or half.index.is_registrar(flow.remote.host, half.number, now)
+        return (call is not None and call.trusted) or trusts(half, flow.remote.host, now)
 
     def _note_party(self, call: Call, message: Message, flow: Flow, natted: bool, now: float) -> None:
         """What a request tells of its sender: where it is reached from now on (RFC 3261 section 12.2.2)."""
@@ -175,12 +180,12 @@ class Near:
             party.knows_route = True
         party.came_by(flow)
 
-    def _foreign_routes(self, message: Message) -> list[bytes]:
-        """The Route values but our own (D2)."""
+    def _foreign_routes(self, message: Message, now: float) -> list[bytes]:
+        """The Route values but our own (D2), of which only those go on that stand for one beyond the wall."""
         routes = []
         for value in message.values("route"):
             uri = uri_of_value(value.text)
-            if uri is None or not self._half.addresses.is_own(uri):
+            if uri is None or not self._half.addresses.is_own(uri) or self._half.masks.is_live(uri, now):
                 routes.append(value.text)
         return routes
 
@@ -200,7 +205,14 @@ class Near:
         half.schedule(arrival)
 
     def _no_link(self, arrival: Arrival, now: float) -> None:
-        self._answers.answer(arrival, Answer(503, "Service Unavailable", "the tunnel is down", RETRY_AFTER_S), now)
+        down = self._half.link_down_since
+        wait_s = RETRY_AFTER_S if down is not None and now - down <= 2 * HOLD_S else self._some_seconds()
+        answer = Answer(503, "Service Unavailable", "the tunnel is down", wait_s, "tunnel_down")
+        self._answers.answer(arrival, answer, now)
+
+    def _some_seconds(self) -> int:
+        """A Retry-After that does not bring everybody back at once: 1 to 30 seconds."""
+        return 1 + self._half.entropy(1)[0] % LONGEST_RETRY_AFTER_S
 
     def _let_go(self, arrival: Arrival) -> None:
         """``arrival`` waits for the link no longer."""
@@ -249,7 +261,7 @@ class Near:
                 raw=message.raw,
                 source=str(flow),
                 channels=channels,
-                routes=tuple(self._foreign_routes(message)),
+                routes=tuple(self._foreign_routes(message, now)),
                 purpose=Purpose.DIALOG,
                 binding=sender.owner,
                 natted=sender.natted,
@@ -272,14 +284,14 @@ class Near:
         """Answered here at once; what it cancels is cancelled beyond the wall by the far end (RFC 3261 section 9.2)."""
         invite = self._arrivals.find(cancelled_key(arrival.request))
         if invite is None:
-            self._answers.answer(arrival, Answer(481, "Call/Transaction Does Not Exist"), now)
+            self._answers.answer(arrival, Answer(481, "Call/Transaction Does Not Exist", "nothing to cancel"), now)
             return
         self._answers.answer(arrival, Answer(200, "OK"), now)
         if invite.is_answered:
             return
         if invite in self._held:
             self._let_go(invite)
-            self._answers.answer(invite, Answer(487, "Request Terminated"), now)
+            self._answers.answer(invite, Answer(487, "Request Terminated", "the caller gave up"), now)
             return
         reasons = tuple(b"Reason: " + header.value for header in arrival.request.all("reason"))
         self._half.crossings.append(CancelCrossed(invite.id, reasons))

@@ -44,7 +44,7 @@ def next_hop(
     except BadPacket:
         return Answer(400, "Bad Request", "the first Route cannot be read"), ()
     if not isinstance(first, SipUri):
-        return Answer(416, "Unsupported URI Scheme"), ()
+        return Answer(416, "Unsupported URI Scheme", "only sip and sips can be followed"), ()
     if first.has_param("lr"):
         return NextHop(request_uri, first.text), tuple(routes)
     return NextHop(first.text, first.text), (*routes[1:], b"<" + request_uri + b">")

@@ -18,6 +18,28 @@ from tunnel.sip.wall import RequestCrossed
 
 __all__ = ["Admit", "Answer", "Drop", "FacePolicy", "NextHop", "Purpose", "answer_to"]
 
+# The situation that a status of ours stands for unless an Answer names another one.
+_CAUSES = {
+    400: "bad_syntax",
+    403: "not_allowed",
+    404: "unknown_target",
+    408: "no_answer",
+    413: "too_big",
+    415: "encoded_body",
+    416: "uri_scheme",
+    420: "bad_extension",
+    480: "flow_gone",
+    481: "unknown_dialog",
+    482: "loop",
+    483: "too_many_hops",
+    487: "given_up",
+    488: "media_not_relayed",
+    493: "sealed_body",
+    500: "answer_not_relayed",
+    502: "bad_next_hop",
+    503: "overload",
+    513: "too_big",
+}
 # What RFC 3261 section 21 calls the statuses that a fault of a message has.
 _REASONS = {400: "Bad Request", 413: "Request Entity Too Large", 415: "Unsupported Media Type", 493: "Undecipherable"}
 
@@ -43,12 +65,21 @@ class Admit:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Do not let it in; tell the sender why. ``warning`` goes into a Warning header (RFC 3261 section 20.43)."""
+    """Do not let it in; tell the sender why. ``warning`` goes into a Warning header (RFC 3261 section 20.43).
+
+    ``cause`` names the situation where the status alone does not: it is counted as ``sip.refused.<cause>``.
+    """
 
     status: int
     reason: str
     warning: str = ""
     retry_after_s: int = 0
+    cause: str = ""
+
+    @property
+    def counter(self) -> str:
+        """The counter of this situation (SIP-RULES K)."""
+        return f"sip.refused.{self.cause or _CAUSES.get(self.status, str(self.status))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +107,9 @@ class FacePolicy(Protocol):
     def route(self, request: Message, crossed: RequestCrossed) -> NextHop | Answer:
         """Where ``request``, which has no dialog and bears no mask, leaves to."""
 
+    def is_trusted(self, host: str) -> bool:
+        """Whether ``host`` (an IP address) is a configured peer, whose word on identities counts (RFC 3325)."""
+
     def refuse_call(self, now: float) -> Answer | None:
         """The answer to a new call when there are too many of them; None lets it through."""
 
@@ -83,5 +117,5 @@ class FacePolicy(Protocol):
 def answer_to(error: BadPacket | LedgerFull) -> Answer:
     """The answer to a request that this end cannot read, or whose media it cannot relay."""
     if isinstance(error, LedgerFull):
-        return Answer(503, "Service Unavailable", "no media port is free", 2)
+        return Answer(503, "Service Unavailable", "no media port is free", 2, "no_media_port")
     return Answer(error.status, _REASONS.get(error.status, "Not Acceptable Here"), error.reason)

@@ -50,11 +50,14 @@ def build_response(
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
-def build_refusal_untrusted(data: bytes, source: Address, status: int, reason: str) -> tuple[bytes, Address] | None:
+def build_refusal_untrusted(
+    data: bytes, source: Address, status: int, reason: str, extra: Sequence[bytes] = ()
+) -> tuple[bytes, Address] | None:
     """The answer to a request that ``parse_untrusted`` refused, and where it goes; None where none can be given.
 
     Only what a response must have is read, line by line. There is no answer to an ACK, to a response, and to what lacks
-    Via, From, To, Call-ID or CSeq. The address is for datagrams; a stream is answered on itself.
+    Via, From, To, Call-ID or CSeq. ``extra`` are whole header lines without CRLF. The address is for datagrams; a
+    stream is answered on itself.
     """
     data = data[:MAX_MESSAGE_BYTES].lstrip(b"\r\n")
     head = data.partition(b"\r\n\r\n")[0] + b"\r\n"
@@ -80,7 +83,7 @@ def build_refusal_untrusted(data: bytes, source: Address, status: int, reason: s
         lines.append(line)
     if top is None or missing:
         return None
-    answer = [b"SIP/2.0 %d %s" % (status, reason.encode("utf-8")), *lines, b"Content-Length: 0"]
+    answer = [b"SIP/2.0 %d %s" % (status, reason.encode("utf-8")), *lines, *extra, b"Content-Length: 0"]
     return b"\r\n".join(answer) + b"\r\n\r\n", reply_address(top, source)
 
 

@@ -17,8 +17,10 @@ from tunnel.sip.half import TARGET_REFRESH, Conclusion, Half, Sender
 from tunnel.sip.message import Message, parse_untrusted
 from tunnel.sip.policy import Answer
 from tunnel.sip.registrations import granted_s
+from tunnel.sip.rewrite import offers_only_auth_int
 from tunnel.sip.sender import contact_uri
 from tunnel.sip.transaction_events import Final, Provisional
+from tunnel.sip.trust import trusts
 from tunnel.sip.wall import Failed, RequestCrossed, ResponseCrossed
 
 __all__ = ["Returns"]
@@ -45,7 +47,7 @@ class Returns:
             return
         if self._is_phishing(departure, response, flow, now):
             half.counters.bump("sip.challenges_refused")
-            refused = Answer(403, "Forbidden", "a challenge from a stranger is not passed on")
+            refused = Answer(403, "Forbidden", "a challenge from a stranger is not passed on", 0, "challenge")
             self.give_up(crossed, departure.request, call, refused, now)
             return
         channels: tuple[int, ...] = ()
@@ -60,7 +62,15 @@ class Returns:
             return
         natted = sender.natted or (departure.hop.flow is not None and not flow.reliable)
         half.crossings.append(
-            ResponseCrossed(crossed.transaction, response.raw, str(flow), channels, natted, sender.owner)
+            ResponseCrossed(
+                crossed.transaction,
+                response.raw,
+                str(flow),
+                channels,
+                natted,
+                sender.owner,
+                trusts(half, flow.remote.host, now),
+            )
         )
 
     def give_up(self, crossed: RequestCrossed, request: Message, call: Call | None, answer: Answer, now: float) -> None:
@@ -73,17 +83,20 @@ class Returns:
     def fail(self, crossed: RequestCrossed, answer: Answer) -> None:
         """The near end is to give ``answer``."""
         self._half.counters.bump(f"sip.failed.{answer.status}")
+        self._half.counters.bump(answer.counter)
         if crossed.transaction:
             warning = _CONTROLS.sub(" ", answer.warning)
             failed = Failed(crossed.transaction, answer.status, answer.reason, warning, answer.retry_after_s)
             self._half.crossings.append(failed)
 
     def _is_phishing(self, departure: Departure, response: Message, flow: Flow, now: float) -> bool:
-        """Whether a stranger who called in asks an inside phone for its credentials (H4)."""
+        """Whether a stranger asks an inside phone for its credentials: one who called in, or whom it was sent to (H4)."""
         half, call = self._half, departure.call
-        if not half.outside or response.status not in (401, 407) or call is None or call.trusted:
+        if response.status not in (401, 407) or trusts(half, flow.remote.host, now):
             return False
-        return not half.index.is_registrar(flow.remote.host, half.number, now)
+        if call is not None and departure.request.to_tag:
+            return not call.may_challenge
+        return not departure.is_at_home
 
     def _note_callee(
         self, departure: Departure, call: Call, response: Message, flow: Flow, sender: Sender, now: float
@@ -111,9 +124,13 @@ class Returns:
         if request.method == "REGISTER" and 200 <= status < 300:
             lasts_s = granted_s(request, response)
             if lasts_s:
-                half.index.note_registrar(flow.remote.host, half.number, now + lasts_s, now)
+                uri = request.uri
+                home = uri.host if uri is not None else ""
+                half.index.note_registrar(flow.remote.host, half.number, now + lasts_s, now, home)
         if status in (401, 407):
             half.rewriter.note_challenge(response)
+            if offers_only_auth_int(response):
+                half.counters.bump("sip.challenges_over_the_body")  # it passes, and will be refused
         if call is None:
             return
         if status == 199 and response.to_tag:

@@ -17,10 +17,11 @@ from tunnel.sip.contacts import NOBODY, ContactMasks, is_unreachable
 from tunnel.sip.edit import Edit
 from tunnel.sip.message import Message
 from tunnel.sip.name_addr import NameAddr
+from tunnel.sip.sender import uri_of_value
 from tunnel.sip.uri import SipUri
 from tunnel.sip.via import build_via
 
-__all__ = ["RECORD_ROUTED", "Rewriter", "own_record_route"]
+__all__ = ["RECORD_ROUTED", "Rewriter", "offers_only_auth_int", "own_record_route"]
 
 # Methods whose requests form or refresh dialogs and so carry our Record-Route (D1).
 RECORD_ROUTED = frozenset({"INVITE", "SUBSCRIBE", "REFER", "NOTIFY", "UPDATE"})
@@ -30,6 +31,7 @@ _ASSERTED = ("p-asserted-identity", "remote-party-id")
 # Our number: the registrars and trunks of one tenant.
 MOST_REALMS = 1000
 _REALM = re.compile(rb'(?i)\brealm[ \t]*=[ \t]*"([^"]*)"')
+_WARNING_AGENT = re.compile(rb"[0-9]{3}[ \t]+(\[[0-9A-Fa-f:.]+\]|[^\s:]+)(?::[0-9]+)?[ \t]")
 _AUTH_INT = re.compile(rb'(?i)(qop[ \t]*=[ \t]*")([^"]*)(")')
 
 
@@ -73,11 +75,12 @@ class Rewriter:
         body: bytes | None,
         now: float,
         trusted: bool = True,
+        to_trusted: bool = True,
     ) -> bytes:
         """``request``, which came from the other side, as this face emits it from ``at`` over ``transport``.
 
         ``routes`` are the Route values it leaves with; ``binding``, ``natted`` and ``trusted`` tell of its sender (see
-        wall.py); ``body`` is the new body where SDP was rewritten, else None. Raises BadPacket.
+        wall.py), ``to_trusted`` of whom it goes to; ``body`` is the new body where it changes, else None. Raises BadPacket.
         """
         edit = Edit(request, stream=transport != "udp")
         edit.request_uri(request_uri)
@@ -96,16 +99,12 @@ class Rewriter:
         self._edit_contacts(edit, request, binding, at, transport, now, everything)
         self._edit_mentions(edit, request, at, transport, now)
         if request.method == "REGISTER":
-            _without_option(edit, request, b"outbound")  # RFC 5626 wholly or not at all (D5)
+            for name in ("supported", "require"):
+                _without_option(edit, request, name, b"outbound")  # RFC 5626 wholly or not at all (D5)
             edit.remove_all("path")  # the registrar's way in is our mask; the path behind it stays here
         if self._outside:
             self._strip_unasked_credentials(edit, request)
-        if not trusted:
-            for name in _ASSERTED:
-                edit.remove_all(name)
-        if body is not None:
-            _without_option(edit, request, b"trickle-ice")
-            edit.body(body)
+        self._edit_common(edit, request, at, trusted, to_trusted, body)
         return edit.result()
 
     def response(
@@ -120,6 +119,8 @@ class Rewriter:
         natted: bool,
         body: bytes | None,
         now: float,
+        trusted: bool = True,
+        to_trusted: bool = True,
     ) -> bytes:
         """``response``, which came from the other side, as this face answers with it.
 
@@ -130,16 +131,45 @@ class Rewriter:
         edit.replace_all("via", vias)
         edit.replace_all("record-route", record_routes)
         edit.remove_all("route")  # stands in requests only
+        # Contacts of others: redirect targets, or what else is registered for the same address-of-record (C5, F2).
+        register = response.cseq[1] == "REGISTER"
         redirect = 300 <= response.status < 400 or response.status == 485
-        if not redirect or self._outside:
-            everything = (response.cseq[1] == "REGISTER" and self._outside) or natted
-            self._edit_contacts(edit, response, binding, at, transport, now, everything, redirect)
+        if self._outside or not redirect:
+            everything = natted and not (register and self._outside)
+            self._edit_contacts(edit, response, binding, at, transport, now, everything, redirect or register)
         self._edit_mentions(edit, response, at, transport, now)
         if response.status in (401, 407):
             _strip_auth_int(edit, response)
+        if response.cseq[1] == "REGISTER" and self._outside:
+            self._edit_registration_routes(edit, response, at, transport, now)
+        self._edit_common(edit, response, at, trusted, to_trusted, body)
+        return edit.result()
+
+    def _edit_common(
+        self, edit: Edit, message: Message, at: Address, trusted: bool, to_trusted: bool, body: bytes | None
+    ) -> None:
+        """What requests and responses have in common: identities, Warning, ICE, and the new body."""
+        if not trusted or (not to_trusted and _is_private_id(message)):
+            for name in _ASSERTED:
+                edit.remove_all(name)
+        if self._outside and self._hide_full:
+            _hide_warning_agents(edit, message, at)
+        _without_option(edit, message, "supported", b"trickle-ice")
         if body is not None:
             edit.body(body)
-        return edit.result()
+
+    def _edit_registration_routes(self, edit: Edit, response: Message, at: Address, transport: str, now: float) -> None:
+        """What a registrar inside says of the way to itself (D6): the user agent sends it back as Route, so it is
+        masked; whom a request passed on its way in is nobody's business outside."""
+
+        def shown(uri: SipUri) -> bytes | None:
+            return self._masks.mask(uri, NOBODY, at, transport, now) if is_unreachable(uri.host) else None
+
+        _edit_values(edit, response, "service-route", shown, (), drop_unread=True)
+        for value in response.values("path") if self._hide_full else ():
+            uri = uri_of_value(value.text)
+            if uri is None or is_unreachable(uri.host):
+                edit.remove_value(value)
 
     def _strip_unasked_credentials(self, edit: Edit, request: Message) -> None:
         """What a phone proves to its own PBX is nobody's business outside: neither the hash, to be guessed at leisure,
@@ -231,11 +261,34 @@ def _edit_values(
             edit.replace(value.start, value.end, text)
 
 
-def _without_option(edit: Edit, message: Message, option: bytes) -> None:
-    """Take an option tag out of Supported."""
-    for value in message.values("supported"):
+def _without_option(edit: Edit, message: Message, name: str, option: bytes) -> None:
+    """Take an option tag out of Supported or Require."""
+    for value in message.values(name):
         if value.text.lower() == option:
             edit.remove_value(value)
+
+
+def _is_private_id(message: Message) -> bool:
+    """Whether the party asks that its asserted identity goes to nobody whom its own network does not trust (RFC 3325
+    section 9.3)."""
+    wanted = b";".join(header.value for header in message.all("privacy"))
+    return b"id" in (value.strip().lower() for value in re.split(rb"[;,]", wanted))
+
+
+def _hide_warning_agents(edit: Edit, message: Message, at: Address) -> None:
+    """An inside host that says who warns (RFC 3261 section 20.43) becomes the address of this face."""
+    for value in message.values("warning"):
+        match = _WARNING_AGENT.match(value.text)
+        if match is not None and is_unreachable(match[1].decode("latin-1").strip("[]")):
+            start, end = match.span(1)
+            edit.replace(value.start + start, value.start + end, at.bracketed.encode("ascii"))
+
+
+def offers_only_auth_int(response: Message) -> bool:
+    """Whether a challenge wants a digest over the body, which cannot match once SDP was edited (H2)."""
+    headers = [*response.all("www-authenticate"), *response.all("proxy-authenticate")]
+    offers = [match[2].split(b",") for header in headers for match in _AUTH_INT.finditer(header.value)]
+    return any(all(option.strip().lower() == b"auth-int" for option in offered) for offered in offers)
 
 
 def _strip_auth_int(edit: Edit, response: Message) -> None:

@@ -14,6 +14,7 @@ from tunnel.sip.name_addr import NameAddr
 from tunnel.sip.uri import SipUri
 
 __all__ = [
+    "address_in",
     "check_lists_untrusted",
     "contact_uri",
     "is_natted",
@@ -33,14 +34,7 @@ def owner_of(message: Message, flow: Flow) -> bytes:
     A REGISTER speaks for the address-of-record in To, whoever sends it (RFC 3261 section 10.2).
     """
     third_party = message.is_request and message.method != "REGISTER"
-    header = message.header("from" if third_party else "to")
-    who = b""
-    if header is not None:
-        try:
-            address = NameAddr.parse_untrusted(header.value)
-            who = address.uri.text.split(b";")[0] if isinstance(address.uri, SipUri) else address.uri_text
-        except BadPacket:
-            who = header.value
+    who = address_in(message, "from" if third_party else "to")
     digest = hashlib.blake2b(who + b"\0" + flow.remote.host.encode(), digest_size=OWNER_BYTES)
     return digest.digest()
 
@@ -50,6 +44,18 @@ def registration_of(register: Message) -> bytes:
     header = register.header("to")
     who = header.value if header is not None else b""
     return hashlib.blake2b(who + b"\0" + register.call_id, digest_size=OWNER_BYTES).digest()
+
+
+def address_in(message: Message, name: str) -> bytes:
+    """The URI in the header of that name without its parameters: of To in a REGISTER the address-of-record."""
+    header = message.header(name)
+    if header is None:
+        return b""
+    try:
+        address = NameAddr.parse_untrusted(header.value)
+    except BadPacket:
+        return header.value
+    return address.uri.text.split(b";")[0] if isinstance(address.uri, SipUri) else address.uri_text
 
 
 def is_natted(request: Message, flow: Flow) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tunnel.errors import BadPacket
 from tunnel.sip.grammar import HOST, host_text_untrusted, port_untrusted
 
-__all__ = ["SipUri"]
+__all__ = ["SipUri", "number_of"]
 
 # A user may hold ";", "?" and "/", and no other part may hold "@" unescaped: so the first "@" ends the user.
 _SIP_URI = re.compile(
@@ -16,6 +16,7 @@ _SIP_URI = re.compile(
     rb"(?P<params>(?:;[^?]*+)?+)(?P<headers>(?:\?.*+)?+)",
     re.IGNORECASE,
 )
+_TEL_URI = re.compile(rb"tel:(\+?[0-9A-Fa-f*#().\-]++(?:;[A-Za-z0-9\-._~%=+()*]++)*+)", re.IGNORECASE)
 # Blanks, controls, quotes and brackets end a URI wherever it stands; other odd bytes are the sender's affair.
 _NEVER = re.compile(rb'[\x00-\x20"<>\x7f]')
 
@@ -121,6 +122,12 @@ class SipUri:
             spans.append((name, start, end))
             start = end
         return spans
+
+
+def number_of(uri: bytes) -> bytes | None:
+    """The user part that stands for a ``tel:`` URI in a SIP one, its parameters included (RFC 3261 section 19.1.6)."""
+    match = _TEL_URI.fullmatch(uri)
+    return match[1] if match else None
 
 
 def _split_params(text: bytes) -> tuple[tuple[bytes, bytes | None], ...]:

@@ -53,7 +53,7 @@ class RequestCrossed(msgspec.Struct, frozen=True, array_like=True, tag="request"
 
 
 class ResponseCrossed(msgspec.Struct, frozen=True, array_like=True, tag="response"):
-    """A response on its way back to the face that holds the server transaction ``transaction``."""
+    """A response on its way back to the face that holds the server transaction ``transaction``; see RequestCrossed."""
 
     transaction: int
     raw: bytes
@@ -61,6 +61,7 @@ class ResponseCrossed(msgspec.Struct, frozen=True, array_like=True, tag="respons
     channels: tuple[int, ...] = ()
     natted: bool = False
     binding: bytes = b""
+    trusted: bool = False
 
 
 class CancelCrossed(msgspec.Struct, frozen=True, array_like=True, tag="cancel"):

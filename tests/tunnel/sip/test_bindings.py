@@ -15,7 +15,7 @@ def flow(port: int, transport: str = "udp") -> Flow:
 
 
 def binding(contact: bytes, port: int = 1, until: float = 50.0, *, natted: bool = True, owner: bytes = BOB) -> Binding:
-    return Binding(owner, contact, flow(port), natted, until)
+    return Binding(owner, contact, flow(port), natted, until, aor=b"sip:%s@acme.example" % owner)
 
 
 def test_the_last_message_says_where_a_user_agent_is() -> None:
@@ -73,7 +73,7 @@ def test_who_deregisters_is_forgotten() -> None:
     bindings.forget(BOB, b"a")
     bindings.forget(BOB, b"a")
     assert bindings.registered == 3
-    bindings.forget_all(BOB)
+    bindings.forget_all(b"sip:%s@acme.example" % BOB)
     assert bindings.registered == 1
 
 

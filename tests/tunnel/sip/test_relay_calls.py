@@ -202,6 +202,8 @@ def test_a_redirection_to_an_inside_phone_can_be_followed(world: World) -> None:
 
 @both_ways
 def test_a_challenged_call(world: World, incoming: bool) -> None:
+    """H3: a challenge passes as it came, where its sender may ask for credentials."""
+    world.set_tenant(trunks=("203.0.113.20",))
     talk = ring(world, incoming=incoming)
     challenge = b'Proxy-Authenticate: Digest realm="r", nonce="n", algorithm=MD5'
     talk.callee.respond(407, more=[challenge])

@@ -125,6 +125,7 @@ def test_nobody_ever_acknowledges(office: Office) -> None:
 
 
 def test_a_challenged_bye_goes_on(office: Office) -> None:
+    office.world.set_tenant(trunks=("203.0.113.40",))
     alice, bob = office.answered_out()
     alice.send("BYE")
     office.bob.answer(office.bob.got("BYE"), 407)

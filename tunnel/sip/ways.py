@@ -1,0 +1,61 @@
+"""Which way a request of the other side takes from this face: by dialog, mask, GRUU or Route, or as the face decides."""
+
+from __future__ import annotations
+
+from tunnel.sip.contacts import Opened
+from tunnel.sip.dialog import Call
+from tunnel.sip.half import Half
+from tunnel.sip.message import Message
+from tunnel.sip.next_hop import leads_nowhere as is_foreign
+from tunnel.sip.next_hop import next_hop, way_to
+from tunnel.sip.policy import Answer, NextHop
+from tunnel.sip.sender import uri_of_value
+from tunnel.sip.uri import SipUri
+from tunnel.sip.wall import RequestCrossed
+
+__all__ = ["leads_nowhere", "way_of"]
+
+
+def way_of(
+    half: Half, request: Message, crossed: RequestCrossed, call: Call | None, now: float
+) -> tuple[NextHop | Answer, tuple[bytes, ...]]:
+    """The next hop and the Route values to leave with.
+
+    Only those inside may choose the way with Route; whoever is outside reaches what this face decides, and no more,
+    unless it hands back a Route that we have sealed ourselves (a Service-Route of this side, D6).
+    """
+    if call is not None and request.to_tag:
+        party = call.party(call.fork_of(request))
+        if party is not None and party.target:
+            return next_hop(party.target, party.route_set, party.flow)
+    opened = half.masks.open_own(request.uri, now) if request.uri is not None else None
+    if opened is None and request.uri is not None and request.uri.has_param("gr"):
+        binding = half.bindings.of_gruu(request.uri, now)
+        opened = Opened(binding.contact, binding.key, None) if binding is not None else None
+    if opened is not None:
+        if half.bindings.get(opened.key, now) is None and leads_nowhere(half, opened.uri):
+            return Answer(480, "Temporarily Unavailable", "the flow to this user agent is not known any more"), ()
+        return way_to(opened, half.bindings, now)
+    routes = _open_routes(half, crossed.routes, now)
+    if crossed.routes and half.outside:
+        return next_hop(request.request_uri, tuple(routes.get(route, route) for route in crossed.routes), None)
+    hop = half.policy.route(request, crossed)
+    if routes and isinstance(hop, NextHop):
+        return next_hop(hop.request_uri, tuple(routes.values()), None)
+    return hop, ()
+
+
+def leads_nowhere(half: Half, uri: bytes) -> bool:
+    """Whether ``uri`` names an address that is of no use to this face without a flow."""
+    return is_foreign(uri, half.addresses, half.policy.may_send, outside=half.outside)
+
+
+def _open_routes(half: Half, routes: tuple[bytes, ...], now: float) -> dict[bytes, bytes]:
+    """Of the Route values those that bear a mask of this side, each with what it stands for."""
+    opened: dict[bytes, bytes] = {}
+    for route in routes:
+        uri = uri_of_value(route)
+        mask = half.masks.open_own(uri, now) if uri is not None else None
+        if mask is not None and SipUri.parse_untrusted(mask.uri).has_param("lr"):
+            opened[route] = b"<" + mask.uri + b">"
+    return opened
