@@ -94,6 +94,8 @@ class Gatekeeper:
             return masked
         if uri is not None and (tenant := self.tenants.domains.get(uri.host)) is not None:
             return self._of_tenants((tenant,), Purpose.DOMAIN)
+        if uri is None and host not in self.tenants.trunks:
+            return None, Drop("sip.dropped.unknown_target")
         if host in self.tenants.trunks:
             return self._of_tenants(self.tenants.trunks[host], Purpose.TRUNK)
         return self._of_registrar(host, now)
