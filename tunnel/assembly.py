@@ -151,6 +151,7 @@ def make_seat(
             link.sinks,
             counters,
             asymmetric=not outside,
+            may_speak=(lambda host: False) if outside else usable,
             shares_host=not outside or any(ipaddress.ip_address(face.bind).is_loopback for face in parts.media_faces),
         )
 

@@ -9,16 +9,20 @@ where from     L4                                                     confirmed 
 SDP address    (a) exactly that address and port                      1 packet
 SDP host       (b) the same IP, another port                          1 packet
 SIP source     (c) another IP, that of the party's SIP messages       5 packets in sequence (3 if not RTP)
+neighbour      (c) another IP that may speak for anybody (S3-8)       likewise
 anywhere else  (d)                                                    never: dropped and counted
 =============  =====================================================  ==========================================
 
-After that only two things change the remote (L5): a new aim, or silence of the remote while a new port of the same IP
-carries the same stream on. A remote that was learnt by (b) or (c) gives way to the SDP address itself.
+After that only this changes the remote (L5): a new aim; silence of the remote while a new port of the same IP, or of the
+IP to which the party's SIP has moved with it, carries the same stream on; or the end of a hold, after which the party may
+begin another stream there, as its NAT may have forgotten the old port. A remote that was learnt by (b) or (c) gives way
+to the SDP address itself.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeAlias
@@ -99,14 +103,24 @@ class _Candidate:
     packets: int = 1
 
 
+def _nobody(host: str) -> bool:
+    return False
+
+
 class Latch:
-    """``target`` is the party's usable SDP address or None, ``sip_source`` the IP its SIP messages come from."""
+    """``target`` is the party's usable SDP address or None, ``sip_source`` the IP its SIP messages come from.
+
+    ``may_speak``: the hosts that anybody's media may come from (on a LAN: those that the agent talks to).
+    """
 
     __slots__ = (
         "_believed",
         "_candidates",
         "_continuity",
+        "_may_speak",
+        "_moved_to",
         "_quiet_since",
+        "_resumed_at",
         "_seen",
         "_sip_source",
         "_stale",
@@ -117,22 +131,33 @@ class Latch:
         "target",
     )
 
-    def __init__(self, target: Address | None, sip_source: str, continuity: Continuity) -> None:
+    def __init__(
+        self,
+        target: Address | None,
+        sip_source: str,
+        continuity: Continuity,
+        may_speak: Callable[[str], bool] = _nobody,
+    ) -> None:
         self.target = target
         self.remote: Address | None = None
         self.dropped: Counter[Reason] = Counter()
         self._sip_source = sip_source
+        self._may_speak = may_speak
         self._continuity = continuity
         self._believed = _hosts(target)  # hosts whose every port is believed at once
         self._candidates: dict[Address, _Candidate] = {}
         self._seen = -1  # packets heard, when it was last asked whether the remote is silent
         self._quiet_since = 0.0
+        self._moved_to = ""  # where the SIP of a party comes from by now whose media came from where its SIP did
+        self._resumed_at = -1  # packets heard when a hold ended
         self._stale: Address | None = None
         self._stale_left = 0
         self._stale_until = 0.0
 
     def aim(self, target: Address | None, sip_source: str, continuity: Continuity, now: float) -> None:
         """The party said anew where it is. Only another address than before un-confirms it (L5 i)."""
+        if sip_source != self._sip_source and self.remote is not None and self.remote.host == self._sip_source:
+            self._moved_to = sip_source
         self._sip_source = sip_source
         changed = target != self.target or continuity is not self._continuity
         self._continuity = continuity
@@ -146,6 +171,11 @@ class Latch:
             self.remote = None
         elif self._stale == target:
             self._stale = None
+
+    def resume(self, heard: Heard) -> None:
+        """A hold is over: until the remote is heard again, it need not be the one that goes on."""
+        self._resumed_at = heard.packets
+        self._candidates.clear()
 
     def vouch(self, host: str) -> None:
         """The other component of the stream was confirmed at ``host``: its ports are as good as the SDP host's."""
@@ -169,12 +199,13 @@ class Latch:
             return _DROP[Reason.STALE_SOURCE]
         if source.host in self._believed:
             return self._confirm(source)
-        if source.host == self._sip_source:
+        if source.host == self._sip_source or self._may_speak(source.host):
             return self._try(source, packet)
         return _DROP[Reason.FOREIGN]
 
     def _confirm(self, source: Address) -> Decision:
         self.remote = source
+        self._resumed_at = -1
         self._candidates.clear()
         if source == self._stale:
             self._stale = None
@@ -191,11 +222,15 @@ class Latch:
         """A packet from elsewhere while the remote is confirmed (L5 ii)."""
         assert self.remote is not None
         refusal = _DROP[Reason.STALE_SOURCE if source == self._stale else Reason.FOREIGN]
-        if source.host != self.remote.host:
+        if source.host not in (self.remote.host, self._moved_to):
             return refusal
-        if not self._is_silent(heard, now) or not self._carries_on(heard.last, packet, _SEQUENCE_WINDOW):
+        has_resumed = heard.packets == self._resumed_at
+        if not has_resumed and not self._is_silent(heard, now):
             return refusal
-        return self._confirm(source) if self._continuity is not Continuity.NONE else self._try(source, packet)
+        carries_on = self._carries_on(heard.last, packet, _SEQUENCE_WINDOW)
+        if carries_on and self._continuity is not Continuity.NONE:
+            return self._confirm(source)
+        return self._try(source, packet) if carries_on or has_resumed else refusal
 
     def _is_silent(self, heard: Heard, now: float) -> bool:
         """Asked only when somebody else speaks, so the relay need not time every packet."""

@@ -20,90 +20,21 @@ from functools import partial
 
 from tunnel.address import Address
 from tunnel.counters import Counters
-from tunnel.link.frames import channel_header
 from tunnel.media.drain import ONE_PACKET, Drain, Receive, Tally
 from tunnel.media.hairpin import Once
 from tunnel.media.latch import Allowance, Continuity, Drop, Latch, Latched
-from tunnel.media.plane import Kind
+from tunnel.media.plane import Aim
 from tunnel.media.quality import StreamMeter
 from tunnel.media.sockets import Stray, mark, open_path, receive_stray
+from tunnel.media.tie import EARLY_PACKETS, Path, Tie
 
-__all__ = ["Leg", "Sink", "Tie"]
+__all__ = ["Leg", "Sink"]
 
 Sink = Callable[[bytes], object]
 
-# --- numbers of the rules (I5) -------------------------------------------------------------------------------------
-_EARLY_PACKETS = 10
-
-
-class _Path:
-    """A connected socket; ``remote`` is whom it is connected to, ``is_hairpin`` that this is a lease of our own."""
-
-    __slots__ = ("is_hairpin", "remote", "sock")
-
-    def __init__(self, sock: socket.socket, remote: Address, is_hairpin: bool) -> None:
-        self.sock = sock
-        self.remote = remote
-        self.is_hairpin = is_hairpin
-
-
-class Tie:
-    """A channel at a leg. ``hears`` and ``speaks`` are its paths; they differ for an asymmetric party only."""
-
-    __slots__ = (
-        "allowance",
-        "channel",
-        "header",
-        "heard",
-        "heard_meter",
-        "hears",
-        "hosts",
-        "kind",
-        "latch",
-        "sent",
-        "sent_meter",
-        "speaks",
-        "trusted",
-        "waiting",
-    )
-
-    def __init__(self, channel: int) -> None:
-        self.channel = channel
-        self.header = channel_header(channel)
-        self.latch: Latch | None = None  # None until aimed
-        self.kind = Kind.AUDIO
-        self.trusted = False
-        self.allowance = Allowance()
-        self.hosts: set[str] = set()  # where the party has been heard: no allowance needed there
-        self.hears: _Path | None = None
-        self.speaks: _Path | None = None
-        self.heard = Tally()
-        self.sent = Tally()
-        self.heard_meter: StreamMeter | None = None
-        self.sent_meter: StreamMeter | None = None
-        self.waiting: deque[bytes] = deque(maxlen=_EARLY_PACKETS)
-
-    @property
-    def is_confirmed(self) -> bool:
-        return self.latch is not None and self.latch.remote is not None
-
-    @property
-    def is_natted(self) -> bool:
-        """Whether the party was heard, and is sent to, elsewhere than its SDP says."""
-        return (
-            self.is_confirmed
-            and self.speaks is not None
-            and self.latch is not None
-            and (self.speaks.remote != self.latch.target)
-        )
-
-    def is_at(self, source: Address) -> bool:
-        """Whether the aim, or what was learnt, names exactly this address."""
-        return self.latch is not None and source in (self.latch.remote, self.latch.target)
-
 
 class Leg:
-    """``asymmetric``: a party that is heard at its SDP host is still sent to at its SDP port (no NAT on the face).
+    """``asymmetric``: see ``Tie.speaks_to``. ``may_speak``: the hosts that any party's media may come from, besides its own.
     ``is_lease``: whether an address is that of a lease of our own face.
     """
 
@@ -116,6 +47,7 @@ class Leg:
         counters: Counters,
         clock: Callable[[], float],
         asymmetric: bool,
+        may_speak: Callable[[str], bool],
         is_lease: Callable[[Address], bool],
     ) -> None:
         self.ties: dict[int, Tie] = {}  # in the order in which they were aimed
@@ -128,9 +60,10 @@ class Leg:
         self._counters = counters
         self._clock = clock
         self._asymmetric = asymmetric
+        self._may_speak = may_speak
         self._is_lease = is_lease
-        self._paths: dict[Address, _Path] = {}
-        self._early: deque[Stray] = deque(maxlen=_EARLY_PACKETS)
+        self._paths: dict[Address, Path] = {}
+        self._early: deque[Stray] = deque(maxlen=EARLY_PACKETS)
         self._strays: list[Stray] = []
         drain.watch(door, self._answer_door, b"", Tally())
 
@@ -146,24 +79,23 @@ class Leg:
         channel: int,
         target: Address | None,
         continuity: Continuity,
-        sip_source: str,
-        trusted: bool,
-        kind: Kind,
+        aim: Aim,
         now: float,
     ) -> None:
-        """The channel's party is at ``target``, or unknown but for its ``sip_source``; whoever is aimed last wins."""
+        """The channel's party is at ``target``, or unknown but for where its SIP comes from; whoever is aimed last wins."""
         tie = self.ties.pop(channel)
         self.ties[channel] = tie
-        tie.trusted = trusted
-        tie.kind = kind
+        before, tie.aim = tie.aim, aim
         if tie.latch is None:
-            tie.latch = Latch(target, sip_source, continuity)
+            tie.latch = Latch(target, aim.sip_source, continuity, self._may_speak)
             for host in tie.hosts:
                 tie.latch.vouch(host)
         else:
             if target != tie.latch.target:
                 tie.allowance = Allowance()
-            tie.latch.aim(target, sip_source, continuity, now)
+            tie.latch.aim(target, aim.sip_source, continuity, now)
+            if before is not None and before.is_held and not aim.is_held:
+                tie.latch.resume(tie.heard)
         self._arrange(tie)
         early = list(self._early)
         self._early.clear()
@@ -221,7 +153,7 @@ class Leg:
             self._counters.bump("media.keepalives_sent")
             self._send_own(tie.speaks, b"")
 
-    def _send_own(self, path: _Path, packet: bytes) -> None:
+    def _send_own(self, path: Path, packet: bytes) -> None:
         try:
             path.sock.send(packet)
         except OSError:
@@ -240,7 +172,7 @@ class Leg:
         self._judge(source, packet, self._drain.now)
         raise BlockingIOError
 
-    def _answer_path(self, path: _Path, size: int) -> bytes:
+    def _answer_path(self, path: Path, size: int) -> bytes:
         self._judge(path.remote, path.sock.recv(size), self._drain.now)
         raise BlockingIOError
 
@@ -267,7 +199,7 @@ class Leg:
                 self._confirm(tie, decision.remote)
             return
         if unaimed:
-            if len(self._early) == _EARLY_PACKETS:
+            if len(self._early) == EARLY_PACKETS:
                 self._counters.bump("media.dropped.early")
             self._early.append((source, packet))
         elif dropped is not None:
@@ -286,20 +218,17 @@ class Leg:
         """Bring the tie's paths in line with its latch."""
         latch = tie.latch
         assert latch is not None
-        hears = speaks = latch.remote or latch.target
-        if self._asymmetric and latch.remote and latch.target and latch.remote.host == latch.target.host:
-            speaks = latch.target
-        tie.hears = self._reach(hears)
-        tie.speaks = self._reach(speaks)
-        if tie.speaks is not None:
-            mark(tie.speaks.sock, tie.kind)
+        tie.hears = self._reach(latch.remote or latch.target)
+        tie.speaks = self._reach(tie.speaks_to(self._asymmetric))
+        if tie.speaks is not None and tie.aim is not None:
+            mark(tie.speaks.sock, tie.aim.kind)
         self._choose_sink(tie)
         self._settle()
         while self._strays:
             source, packet = self._strays.pop(0)
             self._judge(source, packet, self._drain.now)
 
-    def _reach(self, remote: Address | None) -> _Path | None:
+    def _reach(self, remote: Address | None) -> Path | None:
         """The path to ``remote``, made if there is none; None if there can be none."""
         if remote is None or remote == (self._bind, self.port):
             return None
@@ -310,7 +239,7 @@ class Leg:
             except OSError:
                 self._counters.bump("media.unreachable")
                 return None
-            path = self._paths[remote] = _Path(sock, remote, self._is_lease(remote))
+            path = self._paths[remote] = Path(sock, remote, self._is_lease(remote))
             self._strays += strays
         return path
 
@@ -340,7 +269,7 @@ class Leg:
         sink = _counted(path.sock.send, tie, self._clock)
         if path.is_hairpin:
             sink = partial(self._send_once, Once(), sink)
-        if not (tie.trusted or tie.is_confirmed or path.remote.host in tie.hosts):
+        if not ((tie.aim is not None and tie.aim.trusted) or tie.is_confirmed or path.remote.host in tie.hosts):
             sink = partial(self._send_within, tie.allowance, sink)
         self._sinks[tie.channel] = sink
         while tie.waiting:
@@ -348,7 +277,7 @@ class Leg:
                 sink(tie.waiting.popleft())
 
     def _keep(self, waiting: deque[bytes], packet: bytes) -> None:
-        if len(waiting) == _EARLY_PACKETS:
+        if len(waiting) == EARLY_PACKETS:
             self._counters.bump("media.dropped.early")
         waiting.append(packet)
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tunnel.media.leg import Leg, Tie
+from tunnel.media.leg import Leg
+from tunnel.media.tie import Tie
 
 __all__ = ["KEEPALIVE_S", "NatKeeper"]
 

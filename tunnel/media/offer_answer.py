@@ -130,9 +130,15 @@ class CallMedia:
         self._is_closed = False
 
     def hear(
-        self, fork: bytes, body: SipBody, sip_source: str, now: float, carriage: Carriage = Carriage.REPLY
+        self,
+        fork: bytes,
+        body: SipBody,
+        sip_source: str,
+        now: float,
+        carriage: Carriage = Carriage.REPLY,
+        is_natted: bool = False,
     ) -> tuple[int, ...]:
-        """A body arrived from this face's network, from the IP address ``sip_source``.
+        """A body arrived from this face's network, from the IP address ``sip_source``, through a NAT if ``is_natted``.
 
         Returns the channel of each m-line (0: none needed), to travel with the message; () without SDP. Raises
         CannotRelay and LedgerFull, and has then changed nothing.
@@ -147,7 +153,7 @@ class CallMedia:
         self._allocate(branch, described)
         self._branches[fork] = branch
         parties = [
-            Party.heard(medium, sip_source, self._rules, stream.terms.heard)
+            Party.heard(medium, sip_source, self._rules, stream.terms.heard, is_natted)
             for stream, (medium, _) in zip(branch.streams, described.media, strict=False)
         ]
         if any(party.rtp is None and not (party.is_closed or party.is_held) for party in parties):

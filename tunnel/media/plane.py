@@ -64,6 +64,8 @@ class Aim:
     ``dtmf``: the payload types of telephone-event that either party declared.
     ``waits_for_rtp``: the party may send nothing before it got a packet, so it gets one now (L7). ``noise``: the payload
     type of comfort noise, where both may send it. ``is_secure``: nobody but the parties can make a valid packet.
+    ``is_natted``: its SIP came through a NAT, so its media are sent to where they come from. ``is_held``: one of the
+    parties has the other on hold; when that ends, another stream may come from another port (its NAT forgot the old one).
     """
 
     rtp: Address | None
@@ -77,6 +79,8 @@ class Aim:
     waits_for_rtp: bool = False
     noise: int | None = None
     is_secure: bool = False
+    is_natted: bool = False
+    is_held: bool = False
 
 
 class MediaPlane(Protocol):

@@ -26,13 +26,14 @@ from tunnel.link.frames import MAX_BATCH_BYTES
 from tunnel.media.drain import Drain
 from tunnel.media.latch import Continuity
 from tunnel.media.lease import PortLedger
-from tunnel.media.leg import Leg, Sink, Tie
+from tunnel.media.leg import Leg, Sink
 from tunnel.media.nat_keeper import NatKeeper
 from tunnel.media.opening import MOST_OPENINGS, opening
 from tunnel.media.pace import Pace
 from tunnel.media.plane import Aim, Lease, LedgerFull
 from tunnel.media.sockets import open_doors
 from tunnel.media.survey import StreamStats, Survey
+from tunnel.media.tie import Tie
 
 __all__ = ["FaceAddress", "MediaOutlet", "Pump"]
 
@@ -75,12 +76,16 @@ class _Held:
     openings: int = 0
 
 
+def _nobody(host: str) -> bool:
+    return False
+
+
 class Pump:
     """Implements MediaPlane; ``run`` moves the packets, and closes every socket when it ends.
 
     ``faces``: one address, or one IPv4 and one IPv6. ``ledger`` may be shared by the pumps of a face. ``sinks`` is the
-    table by which the session hands out media packets. ``asymmetric``: see ``Leg``. ``shares_host``: whether other
-    programs at our own addresses may be parties (a PBX beside the agent). ``clock`` is that of ``now``.
+    table by which the session hands out media packets. ``asymmetric``, ``may_speak``: see ``Leg``. ``shares_host``:
+    whether other programs at our own addresses may be parties (a PBX beside the agent). ``clock`` is that of ``now``.
     """
 
     def __init__(
@@ -92,6 +97,7 @@ class Pump:
         counters: Counters,
         *,
         asymmetric: bool = False,
+        may_speak: Callable[[str], bool] = _nobody,
         shares_host: bool = True,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
@@ -101,6 +107,7 @@ class Pump:
         self._sinks = sinks
         self._counters = counters
         self._asymmetric = asymmetric
+        self._may_speak = may_speak
         self._shares_host = shares_host
         self._at_home = {face.advertised: _within(face.bind) for face in faces}
         self._at_home |= {host: host for host in self._at_home.values()}
@@ -140,6 +147,7 @@ class Pump:
                     self._counters,
                     self._clock,
                     self._asymmetric,
+                    self._may_speak,
                     self._is_lease,
                 )
                 for door in doors
@@ -166,12 +174,11 @@ class Pump:
         self._drain.now = now
         target = replace(target, rtp=self._reachable(held, target.rtp), rtcp=self._reachable(held, target.rtcp))
         continuity = Continuity.RTP if target.rtp_like else Continuity.NONE
-        party = target.sip_source, target.trusted, target.kind
-        held.rtp.aim(channel, target.rtp, continuity, *party, now)
+        held.rtp.aim(channel, target.rtp, continuity, target, now)
         if target.mux or not target.rtp_like:
             held.rtcp.rest(channel + 1)
         else:
-            held.rtcp.aim(channel + 1, target.rtcp, Continuity.RTCP, *party, now)
+            held.rtcp.aim(channel + 1, target.rtcp, Continuity.RTCP, target, now)
         if self._drain.has_parts:
             trio.lowlevel.current_trio_token().run_sync_soon(self._send_kept)
         if target.waits_for_rtp:

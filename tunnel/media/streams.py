@@ -77,14 +77,17 @@ class Party:
     is_bundled: bool
     leader: int | None
     sip_source: str
+    is_natted: bool
 
     @classmethod
-    def heard(cls, medium: Medium, sip_source: str, rules: FaceRules, before: Party | None) -> Party:
+    def heard(
+        cls, medium: Medium, sip_source: str, rules: FaceRules, before: Party | None, is_natted: bool = False
+    ) -> Party:
         """What the network's party says in ``medium``.
 
         On hold by a hold address, or with port 0, it still has the addresses that it had ``before``.
         """
-        party = replace(cls.spoken(medium, None), sip_source=sip_source)
+        party = replace(cls.spoken(medium, None), sip_source=sip_source, is_natted=is_natted)
         connection = medium.connection
         if connection is not None and not connection.is_hold and medium.port:
             return replace(party, rtp=_usable(medium.rtp, rules), rtcp=_usable(medium.rtcp, rules))
@@ -110,6 +113,7 @@ class Party:
             is_bundled=medium.is_bundled,
             leader=leader,
             sip_source="",
+            is_natted=False,
         )
 
 
@@ -245,6 +249,8 @@ class Stream:
             waits_for_rtp=rules.may_wait(heard.sip_source),
             noise=min(heard.noise & spoken.noise, default=None) if spoken is not None else None,
             is_secure=heard.is_secure,
+            is_natted=heard.is_natted,
+            is_held=heard.is_held or (spoken is not None and spoken.is_held),
         )
 
 

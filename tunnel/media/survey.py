@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tunnel.address import Address
-from tunnel.media.leg import Leg, Tie
+from tunnel.media.leg import Leg
 from tunnel.media.quality import Interval, StreamMeter
+from tunnel.media.tie import Tie
 
 __all__ = ["StreamStats", "Survey"]
 

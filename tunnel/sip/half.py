@@ -248,13 +248,17 @@ class Half:
 
     # Media
 
-    def hear(self, call: Call | None, message: Message, flow: Flow, now: float) -> tuple[int, ...]:
-        """SDP of this face's party arrived in ``message``: the channel of each m-line. Raises CannotRelay, LedgerFull."""
+    def hear(
+        self, call: Call | None, message: Message, flow: Flow, now: float, *, natted: bool = False
+    ) -> tuple[int, ...]:
+        """SDP of this face's party, ``natted`` or not, arrived in ``message``: the channel of each m-line. Raises
+        CannotRelay, LedgerFull."""
         if call is not None:
             call.saw(message, now)
         if call is None or call.media is None or not bears_media(message):
             return ()
-        return call.media.hear(call.fork_of(message), body_of(message), flow.remote.host, now, carriage(message))
+        fork, source = call.fork_of(message), flow.remote.host
+        return call.media.hear(fork, body_of(message), source, now, carriage(message), natted)
 
     def speak(self, call: Call | None, message: Message, channels: tuple[int, ...], now: float) -> bytes | None:
         """SDP of the other side is about to leave in ``message``: the body with this face's leases in it, None where

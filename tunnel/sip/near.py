@@ -105,7 +105,7 @@ class Near:
         if call is not None:
             self._arrivals.belongs_to(arrival, call)
             self._note_party(call, message, arrival.source, sender.natted, now)
-        channels = half.hear(call, message, arrival.source, now)
+        channels = half.hear(call, message, arrival.source, now, natted=sender.natted)
         if message.method == "PRACK" and call is not None:
             self._pracked(call, message)
         arrival.crossed = RequestCrossed(
@@ -248,12 +248,12 @@ class Near:
                 return
             arrival.acked.add(message.to_tag)
         half.acknowledge(call)
+        sender = half.note_sender(message, flow, now)
         try:
-            channels = half.hear(call, message, flow, now)
+            channels = half.hear(call, message, flow, now, natted=sender.natted)
         except (CannotRelay, LedgerFull):
             half.counters.bump("sip.acks_without_media")
             channels = ()
-        sender = half.note_sender(message, flow, now)
         half.crossings.append(
             RequestCrossed(
                 transaction=0,

@@ -51,16 +51,16 @@ class Returns:
             self.give_up(crossed, departure.request, call, refused, now)
             return
         channels: tuple[int, ...] = ()
+        natted = sender.natted or (departure.hop.flow is not None and not flow.reliable)
         if call is not None:
             self._note_callee(departure, call, response, flow, sender, now)
             try:
-                channels = half.hear(call, response, flow, now)
+                channels = half.hear(call, response, flow, now, natted=natted)
             except (CannotRelay, LedgerFull):
                 half.counters.bump("sip.answers_without_media")
         self._follow(departure, response, flow, now)
         if not crossed.transaction:  # a BYE of our own: nobody waits
             return
-        natted = sender.natted or (departure.hop.flow is not None and not flow.reliable)
         half.crossings.append(
             ResponseCrossed(
                 crossed.transaction,
