@@ -299,7 +299,10 @@ def _counted(send: Sink, tie: Tie, clock: Callable[[], float]) -> Sink:
     sent = tie.sent
 
     def sink(packet: bytes) -> None:
-        send(packet)
+        try:
+            send(packet)
+        except ConnectionRefusedError:  # ICMP about an earlier packet: the kernel tells it here instead of sending
+            send(packet)
         sent.count += ONE_PACKET + len(packet)
 
     return sink if tie.sent_meter is None else _measured_sink(sink, tie.sent_meter, clock)
