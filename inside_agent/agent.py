@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import msgpack
 import structlog
@@ -13,14 +14,16 @@ import trio
 from inside_agent.config import AgentConfig
 from inside_agent.dialer import Dialer
 from inside_agent.keyring import Keyring
+from inside_agent.own_certificate import own_certificate
 from inside_agent.policy import LanPolicy
 from tunnel.address import Address
 from tunnel.admin import bind_admin, serve_admin
 from tunnel.assembly import FaceParts, bind_listeners, epoch_s, listen_specs, make_seat
 from tunnel.changes import changed_keys
 from tunnel.counters import Counters
-from tunnel.errors import BadConfig
+from tunnel.errors import BadConfig, LocalMisuse
 from tunnel.face import Face, Verdict
+from tunnel.face_tls import FaceTls, check_authorities, check_certificate
 from tunnel.files import check_data_dir
 from tunnel.link.events import PeerDraining, RenewalReceived, SessionDown, SessionEvent, SessionExpired, SessionUp
 from tunnel.link.resume import SignalNotTaken
@@ -50,7 +53,18 @@ MOST_LAN_CONNECTIONS = 2048
 ONLY_SEAT = 1
 
 # What a configuration that is read again may change without a restart; ``drain_seconds`` is the launcher's.
-RELOADED = frozenset({"lan.allow", "lan.pbx", "lan.outside", "drain_seconds", "file"})
+RELOADED = frozenset(
+    {
+        "lan.allow",
+        "lan.pbx",
+        "lan.outside",
+        "lan.certificate",
+        "lan.private_key",
+        "lan.tls_ca",
+        "drain_seconds",
+        "file",
+    }
+)
 
 
 class Agent:
@@ -75,11 +89,15 @@ class Agent:
             entropy=secrets.token_bytes,
         )
         lan = config.lan
+        self._tls = FaceTls(lan, lambda at: own_certificate(config.data_dir, lan.address, at), _utc())
+        self._lan_authorities = _authorities(config)
         self._listeners = Listeners(
             listen_specs(lan),
             deliver=face.deliver,
             failed=face.failed,
             counters=self._counters,
+            server_tls=self._tls.server,
+            client_tls=self._tls.client(self._lan_authorities),
             answer_stun=face.welcomes,
             limits=StreamLimits(per_source=MOST_LAN_CONNECTIONS),
         )
@@ -112,6 +130,7 @@ class Agent:
             on_session=self._session_event,
             on_call=self._call_event,
             counters=self._counters,
+            trust=lambda name, host: self._tls.client(self._lan_authorities),
         )
 
     # --- what a caller of serve sees -------------------------------------------------------------------------------
@@ -133,7 +152,15 @@ class Agent:
         self._seat.say_goodbye()
 
     def reload(self, config: AgentConfig) -> None:
-        """Work by another ``allow``, ``pbx`` and ``outside`` from now on; the rest needs a restart, and the log says so."""
+        """Work by another ``allow``, ``pbx`` and ``outside`` from now on, and by what its certificate files say now; the
+        rest needs a restart, and the log says so. Raises BadConfig."""
+        check_certificate(config.lan, config.file)
+        authorities = _authorities(config)
+        try:
+            self._tls.use(config.lan, _utc())
+        except LocalMisuse as error:
+            raise BadConfig(config.file, "lan.certificate", str(config.lan.certificate), str(error)) from None
+        self._lan_authorities = authorities
         waiting = changed_keys(self._config, config, RELOADED)
         if waiting:
             log.warning("config.needs_restart", keys=waiting)
@@ -280,6 +307,10 @@ class Agent:
         while True:
             await trio.sleep(RENEWAL_LOOK_S)
             self._ask_for_renewal()
+            try:
+                self._tls.renew(_utc())
+            except LocalMisuse as error:
+                log.error("certificate.not_renewed", of="lan", reason=str(error))
 
     def _ask_for_renewal(self) -> None:
         """Ask for a new certificate if it is time to; whoever is not heard now is heard at the next look."""
@@ -306,9 +337,20 @@ async def serve(config: AgentConfig, *, task_status: trio.TaskStatus[Agent] = tr
     cannot be used. Cancelled, it closes every call, port and connection.
     """
     check_data_dir(config.file, config.data_dir)
+    check_certificate(config.lan, config.file)
     raise_file_limit()
     agent = Agent(config, Keyring.open(config.file, config.data_dir))
     try:
         await agent.run(task_status)
     finally:
         agent.close()
+
+
+def _authorities(config: AgentConfig) -> str:
+    """PEM text of who may vouch for TLS peers on the LAN; empty for the system's store. Raises BadConfig."""
+    path = config.lan.tls_ca
+    return "" if path is None else check_authorities(config.file, "lan.tls_ca", path)
+
+
+def _utc() -> datetime:
+    return datetime.now(UTC)

@@ -27,10 +27,16 @@ def agent_command(config: Path) -> None:
     wallpass agent --config agent.toml
     """
     from inside_agent.agent import serve
-    from inside_agent.config import load, warnings_of
+    from inside_agent.config import AgentConfig, load, warnings_of
+    from tunnel.face_tls import check_certificate
     from tunnel.launcher import run_end
 
-    run_end(serve, lambda: load(config), warnings_of)
+    def load_all() -> AgentConfig:
+        settings = load(config)
+        check_certificate(settings.lan, settings.file)
+        return settings
+
+    run_end(serve, load_all, warnings_of)
 
 
 @click.command("join")

@@ -18,6 +18,7 @@ from tunnel.config import (
     Seconds,
     SipUriText,
     sip_uri_host,
+    sip_uri_transport,
     warn_of_media_ports,
 )
 from tunnel.errors import BadConfig
@@ -52,6 +53,9 @@ class LanFace(FaceConfig, frozen=True, kw_only=True):
     """Where incoming calls and outside registrations go. Default: to the phones that registered through the pair."""
     outside: SipUriText | None = None
     """Where a request addressed to the agent itself goes. Default: such a request is refused."""
+    tls_ca: Path | None = None
+    """PEM file of those who may vouch for a PBX or phone that the agent connects to by TLS. Default: the system's store,
+    for which SSL_CERT_FILE is honoured."""
 
     @classmethod
     def table(cls) -> str:
@@ -59,13 +63,16 @@ class LanFace(FaceConfig, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        secure = [str(listener) for listener in self.sip if listener.transport == "tls"]
-        if secure:
-            raise BadConfig("settings", "lan.sip", secure, "the LAN face takes udp and tcp; the tunnel encrypts")
         if not self.allow:
             raise BadConfig("settings", "lan.allow", [], 'name the networks of the phones, for example ["10.1.0.0/16"]')
         if self.pbx is not None and not self._allows(sip_uri_host(self.pbx)):
             raise BadConfig("settings", "lan.pbx", self.pbx, "must lie in lan.allow, or nothing could be sent to it")
+        transport = sip_uri_transport(self.pbx) if self.pbx is not None else ""
+        if transport and transport not in {listener.transport for listener in self.sip}:
+            mend = (
+                f'can only be reached from a listener of its own kind: add "{transport}:{_port(transport)}" to lan.sip'
+            )
+            raise BadConfig("settings", "lan.pbx", self.pbx, mend)
 
     def _allows(self, host: str) -> bool:
         """Whether ``host`` is allowed as far as can be said without DNS."""
@@ -74,6 +81,10 @@ class LanFace(FaceConfig, frozen=True, kw_only=True):
         except ValueError:
             return True
         return any(ip in network for network in self.allow)
+
+
+def _port(transport: str) -> int:
+    return 5061 if transport == "tls" else 5060
 
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):

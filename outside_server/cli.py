@@ -43,13 +43,14 @@ def server_command(config: Path) -> None:
     \b
     wallpass server --config server.toml
     """
-    from outside_server.config import check_certificate, load, warnings_of
+    from outside_server.config import load, warnings_of
     from outside_server.server import serve
+    from tunnel.face_tls import check_certificate
     from tunnel.launcher import run_end
 
     def load_all() -> ServerConfig:
         settings = load(config)
-        check_certificate(settings)
+        check_certificate(settings.public, settings.file)
         return settings
 
     run_end(serve, load_all, warnings_of)
@@ -92,6 +93,11 @@ def tenant_group() -> None:
 @click.argument("name")
 @click.option("--domain", "domains", multiple=True, help="SIP domain whose PBX or registrar is inside; repeatable")
 @click.option("--trunk", "trunks", multiple=True, help="SIP URI of an outside peer that calls the PBX; repeatable")
+@click.option(
+    "--trunk-ca",
+    type=click.Path(path_type=Path),
+    help="PEM file of the only ones who may vouch for these trunks by TLS; default: the system's store",
+)
 @click.option("--max-calls", type=click.IntRange(min=1), help="calls at the same time; default: no limit")
 @click.option(
     "--calls-per-second", type=click.FloatRange(min=0, min_open=True), help="new calls a second; default: no limit"
@@ -101,13 +107,23 @@ def add_command(
     name: str,
     domains: tuple[str, ...],
     trunks: tuple[str, ...],
+    trunk_ca: Path | None,
     max_calls: int | None,
     calls_per_second: float | None,
     config: Path,
 ) -> None:
     """Add a tenant."""
+    from tunnel.face_tls import check_authorities
+
     with _store(config) as (_, store):
-        store.add(name, domains=domains, trunks=trunks, max_calls=max_calls, calls_per_second=calls_per_second)
+        store.add(
+            name,
+            domains=domains,
+            trunks=trunks,
+            max_calls=max_calls,
+            calls_per_second=calls_per_second,
+            trunk_ca="" if trunk_ca is None else check_authorities("wallpass tenant add", "--trunk-ca", trunk_ca),
+        )
     click.echo(f"added {name}; now: wallpass tenant invite {name} --config {config}")
 
 

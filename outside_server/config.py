@@ -5,9 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tunnel.address import Address
 from tunnel.config import (
@@ -21,7 +18,7 @@ from tunnel.config import (
 from tunnel.errors import BadConfig
 from tunnel.toml_file import build, load_toml
 
-__all__ = ["PublicFace", "ServerConfig", "ServerTunnel", "check_certificate", "load", "warnings_of"]
+__all__ = ["PublicFace", "ServerConfig", "ServerTunnel", "load", "warnings_of"]
 
 
 class ServerTunnel(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,10 +37,6 @@ class PublicFace(FaceConfig, frozen=True, kw_only=True):
     bind: BindHost | None = None
     """What to bind when ``address`` is not on this host (cloud NAT), for example "0.0.0.0"; it stands in for the
     address of its own family. Default: ``address``."""
-    certificate: Path | None = None
-    """PEM chain for the ``tls:`` listeners, together with ``private_key``. Default: one from our own authority."""
-    private_key: Path | None = None
-    """PEM key of ``certificate``."""
 
     @classmethod
     def table(cls) -> str:
@@ -51,10 +44,6 @@ class PublicFace(FaceConfig, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.certificate is None) is not (self.private_key is None):
-            lone = "certificate" if self.private_key is None else "private_key"
-            value = str(self.certificate or self.private_key)
-            raise BadConfig("settings", f"public.{lone}", value, "set certificate and private_key, or neither")
         if self.bind is not None and self.address.of_family(ipv6=":" in self.bind) is None:
             raise BadConfig("settings", "public.bind", self.bind, "must be of the same family as public.address")
 
@@ -102,31 +91,3 @@ def load(path: Path) -> ServerConfig:
 def warnings_of(config: ServerConfig, ephemeral: tuple[int, int] | None) -> list[str]:
     """Settings that will work but may surprise; ``ephemeral`` is the kernel's own range of ports."""
     return warn_of_media_ports(config.public, ephemeral)
-
-
-def check_certificate(config: ServerConfig) -> None:
-    """Raises BadConfig when the files of ``public.certificate`` and ``private_key`` cannot be used together."""
-    public = config.public
-    if public.certificate is None or public.private_key is None:
-        return
-    chain = _read(config, "public.certificate", public.certificate)
-    key = _read(config, "public.private_key", public.private_key)
-    try:
-        shown = x509.load_pem_x509_certificates(chain)[0].public_key()
-    except ValueError:
-        raise BadConfig(config.file, "public.certificate", str(public.certificate), "not a PEM chain") from None
-    try:
-        own = load_pem_private_key(key, password=None).public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        mend = "not a PEM key without a passphrase"
-        raise BadConfig(config.file, "public.private_key", str(public.private_key), mend) from None
-    if shown != own:
-        mend = "not the key of public.certificate, whose chain begins with the server's own certificate"
-        raise BadConfig(config.file, "public.private_key", str(public.private_key), mend)
-
-
-def _read(config: ServerConfig, key: str, path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadConfig(config.file, key, str(path), f"{error.strerror}: name a file that can be read") from None

@@ -6,6 +6,7 @@ acceptor -> admit -> place (seat with link, pump, half proxy) <-> gatekeeper, fa
 from __future__ import annotations
 
 import secrets
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -85,7 +86,10 @@ class Place:
 
 
 class Places:
-    """``usable``: see FaceRules. The tasks of the places live in ``nursery``."""
+    """``usable``: see FaceRules. ``connect_tls`` gives the context to connect with by the PEM text of who may vouch.
+
+    The tasks of the places live in ``nursery``.
+    """
 
     def __init__(
         self,
@@ -97,6 +101,7 @@ class Places:
         gatekeeper: Gatekeeper,
         parts: FaceParts,
         usable: Callable[[str], bool],
+        connect_tls: Callable[[str], ssl.SSLContext],
     ) -> None:
         self._nursery = nursery
         self._authority = authority
@@ -105,6 +110,7 @@ class Places:
         self._gatekeeper = gatekeeper
         self._parts = parts
         self._usable = usable
+        self._connect_tls = connect_tls
         self._places: dict[int, Place] = {}
         self._books: dict[int, tuple[int, CallBook]] = {}  # agent -> its tenant, its calls ever
         self._drained_at: float | None = None
@@ -227,6 +233,7 @@ class Places:
             on_session=lambda event: self._session_event(place, event),
             on_call=on_call,
             counters=Counters(),
+            trust=lambda name, ip: self._connect_tls(self._tenancy.authorities(tenant, name, ip)),
             book=book,
         )
         keepalives = Keepalives(bindings, secrets.token_bytes)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import secrets
-import ssl
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
@@ -17,7 +16,7 @@ import trio
 
 from outside_server.acceptor import Acceptor
 from outside_server.authority import Authority
-from outside_server.config import ServerConfig, check_certificate
+from outside_server.config import ServerConfig
 from outside_server.enrol import answer_untrusted
 from outside_server.gatekeeper import Gatekeeper
 from outside_server.places import Places
@@ -34,6 +33,7 @@ from tunnel.contained import contained
 from tunnel.counters import Counters
 from tunnel.errors import BadConfig, LocalMisuse
 from tunnel.face import Face, Verdict
+from tunnel.face_tls import check_certificate
 from tunnel.files import bind_error, check_data_dir
 from tunnel.link.joining import Joined
 from tunnel.media.lease import PortLedger
@@ -90,8 +90,8 @@ class Server:
             deliver=face.deliver,
             failed=face.failed,
             counters=self._counters,
-            server_tls=self._tls.public,
-            client_tls=ssl.create_default_context(),
+            server_tls=self._tls.public.server,
+            client_tls=self._tls.public.client(),
             answer_stun=face.welcomes,
         )
         face.use(self._listeners)
@@ -115,6 +115,7 @@ class Server:
                 outside=True,
             ),
             usable=self._usable,
+            connect_tls=self._tls.public.client,
         )
 
     # --- what a caller of serve sees -----------------------------------------------------------------------------
@@ -132,9 +133,9 @@ class Server:
 
     def reload(self, config: ServerConfig) -> None:
         """Show the certificate that ``config`` names; the rest needs a restart, and the log says so. Raises BadConfig."""
-        check_certificate(config)
+        check_certificate(config.public, config.file)
         try:
-            self._tls.use(config.public, _utc())
+            self._tls.public.use(config.public, _utc())
         except LocalMisuse as error:
             raise BadConfig(config.file, "public.certificate", str(config.public.certificate), str(error)) from None
         waiting = changed_keys(self._config, config, RELOADED)
@@ -263,7 +264,7 @@ async def serve(config: ServerConfig, *, task_status: trio.TaskStatus[Server] = 
     closes every call, port and connection.
     """
     check_data_dir(config.file, config.data_dir)
-    check_certificate(config)
+    check_certificate(config.public, config.file)
     raise_file_limit()
     authority = Authority.open(config.data_dir, _utc(), secrets.token_bytes)
     with contextlib.closing(SqliteTenants(config.data_dir / STORE_FILE)) as store:

@@ -10,6 +10,7 @@ import trio
 from outside_server.gatekeeper import TenantDoors
 from outside_server.limits import CallLimits
 from outside_server.tenants import Snapshot, TenantStore
+from tunnel.config import SipUriText, sip_uri_host
 from tunnel.errors import LocalMisuse
 from tunnel.link.identity import AgentIdentity
 from tunnel.sip.half import sip_uri
@@ -68,6 +69,14 @@ class Tenancy:
         """Whether ``ip`` is the address of a trunk of that tenant."""
         found = self.snapshot.tenants.get(tenant)
         return found is not None and any(ip in self._trunks.get(trunk, ()) for trunk in found.trunks)
+
+    def authorities(self, tenant: int, server_name: str, ip: str) -> str:
+        """PEM text of who may vouch for a TLS peer of that tenant; empty for the system's store."""
+        found = self.snapshot.tenants.get(tenant)
+        if found is None or not found.trunk_ca:
+            return ""
+        named = any(sip_uri_host(SipUriText(trunk)) in (server_name, ip) for trunk in found.trunks)
+        return found.trunk_ca if named or self.is_trunk(ip, tenant) else ""
 
     async def run(
         self, changed: Callable[[], None], task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED

@@ -23,14 +23,15 @@ __all__ = ["SqliteTenants"]
 BUSY_TIMEOUT_S = 10.0
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 DOMAIN = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
-LAYOUT = 1  # `PRAGMA user_version`
+LAYOUT = 2  # `PRAGMA user_version`
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS tenants (
     id INTEGER PRIMARY KEY AUTOINCREMENT,   -- never given again: certificates and masks bear it
     name TEXT NOT NULL UNIQUE COLLATE NOCASE,
     max_calls INTEGER,
-    calls_per_second REAL
+    calls_per_second REAL,
+    trunk_ca TEXT NOT NULL DEFAULT ''       -- PEM; since layout 2
 );
 CREATE TABLE IF NOT EXISTS domains (
     domain TEXT PRIMARY KEY,
@@ -56,6 +57,8 @@ CREATE TABLE IF NOT EXISTS invitations (
 );
 """
 
+TO_LAYOUT_2 = "ALTER TABLE tenants ADD COLUMN trunk_ca TEXT NOT NULL DEFAULT '';"
+
 
 class SqliteTenants:
     """A `TenantStore` in one file of mode 0600. One object belongs to one thread; many processes may share the file."""
@@ -78,7 +81,8 @@ class SqliteTenants:
         if layout > LAYOUT:
             raise LocalMisuse(f"{self._path} was written by a newer wallpass: use that one")
         if layout < LAYOUT:
-            self._db.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {LAYOUT}; COMMIT;")
+            step = TABLES if layout == 0 else TO_LAYOUT_2
+            self._db.executescript(f"BEGIN IMMEDIATE; {step} PRAGMA user_version = {LAYOUT}; COMMIT;")
 
     def change_mark(self) -> object:
         with self._translated():
@@ -89,11 +93,13 @@ class SqliteTenants:
         with self._reading():
             domains = _grouped(self._db.execute("SELECT tenant, domain FROM domains ORDER BY rowid"))
             trunks = _grouped(self._db.execute("SELECT tenant, uri FROM trunks ORDER BY rowid"))
-            rows = self._db.execute("SELECT id, name, max_calls, calls_per_second FROM tenants ORDER BY id").fetchall()
+            rows = self._db.execute(
+                "SELECT id, name, max_calls, calls_per_second, trunk_ca FROM tenants ORDER BY id"
+            ).fetchall()
             agents = self._db.execute("SELECT id, tenant, name, serial, revoked FROM agents ORDER BY id").fetchall()
         tenants = {
-            number: Tenant(number, name, domains.get(number, ()), trunks.get(number, ()), calls, rate)
-            for number, name, calls, rate in rows
+            number: Tenant(number, name, domains.get(number, ()), trunks.get(number, ()), calls, rate, ca)
+            for number, name, calls, rate, ca in rows
         }
         return Snapshot(
             tenants, {row[0]: Agent(row[0], row[1], row[2], row[3], revoked=bool(row[4])) for row in agents}
@@ -107,6 +113,7 @@ class SqliteTenants:
         trunks: Sequence[str] = (),
         max_calls: int | None = None,
         calls_per_second: float | None = None,
+        trunk_ca: str = "",
     ) -> Tenant:
         _check_name("tenant", name)
         hosts = list(dict.fromkeys(_domain(domain) for domain in domains))
@@ -115,8 +122,8 @@ class SqliteTenants:
             if db.execute("SELECT 1 FROM tenants WHERE name = ?", [name]).fetchone():
                 raise LocalMisuse(f"there is a tenant {name!r} already: choose another name, or remove that one first")
             tenant = db.execute(
-                "INSERT INTO tenants (name, max_calls, calls_per_second) VALUES (?, ?, ?)",
-                [name, max_calls, calls_per_second],
+                "INSERT INTO tenants (name, max_calls, calls_per_second, trunk_ca) VALUES (?, ?, ?, ?)",
+                [name, max_calls, calls_per_second, trunk_ca],
             ).lastrowid
             assert tenant is not None
             for host in hosts:
@@ -127,7 +134,7 @@ class SqliteTenants:
                     raise LocalMisuse(f"the domain {host!r} belongs to the tenant {owner[0]!r}")
                 db.execute("INSERT INTO domains VALUES (?, ?)", [host, tenant])
             db.executemany("INSERT INTO trunks VALUES (?, ?)", [(tenant, uri) for uri in uris])
-        return Tenant(tenant, name, tuple(hosts), tuple(uris), max_calls, calls_per_second)
+        return Tenant(tenant, name, tuple(hosts), tuple(uris), max_calls, calls_per_second, trunk_ca)
 
     def remove(self, name: str) -> None:
         with self._writing() as db:
@@ -186,13 +193,13 @@ class SqliteTenants:
 
     def _tenant(self, name: str) -> Tenant:
         row = self._db.execute(
-            "SELECT id, name, max_calls, calls_per_second FROM tenants WHERE name = ?", [name]
+            "SELECT id, name, max_calls, calls_per_second, trunk_ca FROM tenants WHERE name = ?", [name]
         ).fetchone()
         if row is None:
             raise self._no_tenant(name)
         domains = _grouped(self._db.execute("SELECT tenant, domain FROM domains WHERE tenant = ?", [row[0]]))
         trunks = _grouped(self._db.execute("SELECT tenant, uri FROM trunks WHERE tenant = ?", [row[0]]))
-        return Tenant(row[0], row[1], domains.get(row[0], ()), trunks.get(row[0], ()), row[2], row[3])
+        return Tenant(row[0], row[1], domains.get(row[0], ()), trunks.get(row[0], ()), *row[2:])
 
     def _no_tenant(self, name: str) -> LocalMisuse:
         known = [row[0] for row in self._db.execute("SELECT name FROM tenants ORDER BY name LIMIT 20")]

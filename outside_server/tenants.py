@@ -19,7 +19,10 @@ __all__ = ["Agent", "Grant", "Snapshot", "Tenant", "TenantStore", "hash_of"]
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """One enterprise; a limit of None is no limit."""
+    """One enterprise; a limit of None is no limit.
+
+    ``trunk_ca``: PEM text of the only ones who may vouch for its trunks by TLS; empty for the system's store.
+    """
 
     id: int
     name: str
@@ -27,6 +30,7 @@ class Tenant:
     trunks: tuple[str, ...] = ()
     max_calls: int | None = None
     calls_per_second: float | None = None
+    trunk_ca: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ class TenantStore(Protocol):
         trunks: Sequence[str] = (),
         max_calls: int | None = None,
         calls_per_second: float | None = None,
+        trunk_ca: str = "",
     ) -> Tenant:
         """Raises LocalMisuse for a name or a domain that is taken or no name."""
 

@@ -29,7 +29,7 @@ from tunnel.media.offer_answer import CallMedia
 from tunnel.media.pump import FaceAddress, Pump
 from tunnel.media.sockets import open_doors
 from tunnel.media.streams import FaceRules
-from tunnel.seat import Seat
+from tunnel.seat import Seat, Trust
 from tunnel.sip.bindings import Bindings
 from tunnel.sip.contacts import ContactMasks
 from tunnel.sip.half import FaceAddresses, FaceIndex, Half, RelayEvent
@@ -125,9 +125,10 @@ def make_seat(
     on_session: Callable[[SessionEvent], None],
     on_call: Callable[[RelayEvent], None],
     counters: Counters,
+    trust: Trust,
     book: CallBook | None = None,
 ) -> Seat:
-    """One session's link, pump and half proxy. ``usable`` and ``trusted``: see FaceRules; ``book``: see Seat.
+    """One session's link, pump and half proxy. ``usable`` and ``trusted``: see FaceRules; ``trust``, ``book``: see Seat.
 
     Raises OSError when the system gives no more files.
     """
@@ -141,7 +142,7 @@ def make_seat(
     if outside:
         rules = replace(rules, may_wait=trusted)
     hide_full = parts.config.hide == "full"
-    rewriter = Rewriter(masks, outside=outside, hide_full=hide_full)
+    rewriter = Rewriter(masks, parts.addresses, outside=outside, hide_full=hide_full)
 
     def new_pump(link: Link) -> Pump:
         return Pump(
@@ -183,6 +184,7 @@ def make_seat(
         on_session=on_session,
         on_call=on_call,
         counters=counters,
+        trust=trust,
         book=book,
     )
 

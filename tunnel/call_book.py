@@ -6,7 +6,7 @@ from collections import Counter
 
 import trio
 
-from tunnel.sip.half import CallAnswered, CallOpened, RelayEvent
+from tunnel.sip.half import CallAnswered, CallClosed, CallOpened, RelayEvent
 
 __all__ = ["CallBook"]
 
@@ -28,7 +28,7 @@ class CallBook:
             self.total[direction] += 1
         elif isinstance(event, CallAnswered):
             self.answered += 1
-        else:
+        elif isinstance(event, CallClosed):
             self._open.pop(event.call, None)
             if not self._open:
                 self._emptied.set()

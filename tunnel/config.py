@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, NewType, TypeAlias
 
 import msgspec
@@ -32,6 +33,7 @@ __all__ = [
     "check_listen",
     "parse_sip_uri",
     "sip_uri_host",
+    "sip_uri_transport",
     "warn_of_media_ports",
 ]
 
@@ -100,6 +102,10 @@ class FaceConfig(msgspec.Struct, frozen=True, kw_only=True):
     hide: Hide = "full"
     """How much of the other side a message shows: "full" nothing, "basic" the Via and Record-Route lines as they came,
     which a peer may need that insists on them. Default "full"."""
+    certificate: Path | None = None
+    """PEM chain for the ``tls:`` listeners, together with ``private_key``. Default: one that this end makes itself."""
+    private_key: Path | None = None
+    """PEM key of ``certificate``."""
 
     def __post_init__(self) -> None:
         table = self.table()
@@ -113,6 +119,10 @@ class FaceConfig(msgspec.Struct, frozen=True, kw_only=True):
             if listener.transport == "udp" and self.media_ports.low <= listener.port <= self.media_ports.high:
                 mend = f"leave out the SIP port {listener}, for example 20000-29999"
                 raise BadConfig("settings", f"{table}.media_ports", str(self.media_ports), mend)
+        if (self.certificate is None) is not (self.private_key is None):
+            lone = "certificate" if self.private_key is None else "private_key"
+            value = str(self.certificate or self.private_key)
+            raise BadConfig("settings", f"{table}.{lone}", value, "set certificate and private_key, or neither")
 
     @classmethod
     def table(cls) -> str:
@@ -238,6 +248,14 @@ def sip_uri_host(uri: SipUriText) -> str:
     match = SIP_URI.fullmatch(uri)
     assert match is not None, uri
     return match[1].strip("[]").lower()
+
+
+def sip_uri_transport(uri: SipUriText) -> str:
+    """The transport a SIP URI insists on, lower case; empty where it leaves that open."""
+    if uri[:5].lower() == "sips:":
+        return "tls"
+    match = re.search(r";transport=([a-z]+)", uri, re.I)
+    return match[1].lower() if match else ""
 
 
 def _proxy_url(value: object) -> ProxyUrl:

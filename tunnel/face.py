@@ -15,7 +15,7 @@ from tunnel.counters import Counters
 from tunnel.errors import BadPacket
 from tunnel.seat import Seat
 from tunnel.sip.edit import stamp_source
-from tunnel.sip.flow import Flow
+from tunnel.sip.flow import NOT_VERIFIED, Flow
 from tunnel.sip.half import FaceIndex, is_natted
 from tunnel.sip.keepalives import is_keepalive_answer
 from tunnel.sip.listener import Listeners
@@ -85,11 +85,12 @@ class Face:
         """A stream connection could not be made or is gone: whoever used it must know."""
         self._counters.bump("sip.connections_failed")
         self._welcome.discard(connection)
+        why = NOT_VERIFIED if reason == NOT_VERIFIED else ""
         for number in {*self._index.branches.values(), *self._index.transactions.values()}:
             seat = self._seat(number)
             if seat is not None:
                 with contained(self._counters, "face.failed"):
-                    seat.proxy.transport_failed(transport, remote, connection, trio.current_time())
+                    seat.proxy.transport_failed(transport, remote, connection, trio.current_time(), why)
                     seat.settle()
 
     def _request(self, message: Message, flow: Flow) -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import math
+import ssl
 from collections.abc import Callable
+from typing import TypeAlias
 
 import structlog
 import trio
@@ -21,7 +23,7 @@ from tunnel.link.events import SessionDown, SessionEvent, SessionExpired, Sessio
 from tunnel.link.resume import SignalNotTaken
 from tunnel.link.session import Session
 from tunnel.media.pump import Pump
-from tunnel.sip.half import CallAnswered, CallClosed, Lookup, RelayEvent
+from tunnel.sip.half import CallAnswered, CallClosed, Emission, Lookup, RelayEvent, WentInFragments
 from tunnel.sip.listener import Listeners
 from tunnel.sip.next_hop import Target
 from tunnel.sip.policy import FacePolicy
@@ -29,7 +31,9 @@ from tunnel.sip.relay import HalfProxy
 from tunnel.sip.resolve import ResolveFailed, Resolver
 from tunnel.sip.wall import Failed, PeerFacts, RequestCrossed, WallMessage, decode_untrusted, encode
 
-__all__ = ["Seat"]
+__all__ = ["Seat", "Trust"]
+
+Trust: TypeAlias = Callable[[str, str], ssl.SSLContext]
 
 log = structlog.get_logger()
 
@@ -40,7 +44,8 @@ AFTER_FAULT_S = 0.5
 class Seat:
     """``new_proxy`` makes the half proxy of a fresh session; ``on_session`` and ``on_call`` hear of them.
 
-    ``book`` is where the calls are counted, for an owner whose figures outlive the seat.
+    ``trust(server_name, host)`` gives the TLS context to connect with to that peer. ``book`` is where the calls are
+    counted, for an owner whose figures outlive the seat.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Seat:
         on_session: Callable[[SessionEvent], None],
         on_call: Callable[[RelayEvent], None],
         counters: Counters,
+        trust: Trust,
         book: CallBook | None = None,
     ) -> None:
         self.counters = counters
@@ -69,6 +75,7 @@ class Seat:
         self._new_proxy = new_proxy
         self._on_session = on_session
         self._on_call = on_call
+        self._trust = trust
         self._lookups: trio.Nursery | None = None
         self._alarm = trio.CancelScope()
 
@@ -175,7 +182,7 @@ class Seat:
             for crossing in crossings:
                 self._cross(crossing, now)
         for emission in proxy.take_emissions():
-            self._listeners.send(emission.data, emission.flow, emission.server_name)
+            self._send(emission)
         for lookup in proxy.take_lookups():
             if self._lookups is not None:
                 self._lookups.start_soon(self._look_up, lookup, proxy)
@@ -183,6 +190,13 @@ class Seat:
         deadline = proxy.deadline()
         if deadline is not None and deadline < self._alarm.deadline:
             self._alarm.deadline = deadline
+
+    def _send(self, emission: Emission) -> None:
+        flow, name = emission.flow, emission.server_name
+        trust = self._trust(name, flow.remote.host) if flow.transport == "tls" and not flow.connection else None
+        connection = self._listeners.send(emission.data, flow, name, trust, emission.open_within_s)
+        if connection and emission.branch:
+            self.proxy.went_by(emission.branch, connection)
 
     def tell(self, message: WallMessage) -> None:
         """Say something to the other end besides what the half proxy says."""
@@ -216,6 +230,10 @@ class Seat:
             self._on_call(event)
             if isinstance(event, CallAnswered):
                 log.info("call.answered", call=f"{event.call:x}", setup_s=round(event.setup_s, 3))
+            elif isinstance(event, WentInFragments):
+                log.warning(
+                    "sip.sent_in_fragments", peer=event.peer, reason="more than 1300 bytes, and no SIP over TCP"
+                )
             elif isinstance(event, CallClosed):
                 log.info("call.closed", call=f"{event.call:x}", status=event.status, seconds=round(event.seconds, 1))
         if events:

@@ -77,3 +77,27 @@ def test_media_ports_that_the_kernel_gives_away_are_worth_a_warning() -> None:
     (warning,) = warnings_of(config, (32768, 60999))
     assert "lan.media_ports = '30000-39999' overlaps the ports 32768-60999" in warning
     assert warnings_of(config, (40000, 60999)) == []
+
+
+def test_the_lan_face_takes_tls_with_its_certificate(tmp_path: Path) -> None:
+    """M5: relative paths are those of the file's directory."""
+    path = tmp_path / "agent.toml"
+    tls = 'sip = ["udp:5060", "tcp:5060", "tls:5061"]\ncertificate = "l.pem"\nprivate_key = "l.key"\ntls_ca = "ca.pem"'
+    path.write_text(EVERYTHING.replace('sip = ["udp:5060", "tcp:5060"]', tls))
+    face = load(path).lan
+    assert face.sip[2] == SipListener("tls", 5061)
+    assert (face.certificate, face.private_key) == (tmp_path / "l.pem", tmp_path / "l.key")
+    assert face.tls_ca == tmp_path / "ca.pem"
+
+
+@pytest.mark.parametrize(
+    ("pbx", "missing"),
+    [
+        ("sips:10.1.0.5", "tls:5061"),
+        ("sip:10.1.0.5;transport=TLS", "tls:5061"),
+        ("sip:10.1.0.5;transport=tcp", "tcp:5060"),
+    ],
+)
+def test_a_pbx_that_no_listener_leads_to_is_refused(pbx: str, missing: str) -> None:
+    with pytest.raises(BadConfig, match=f'add "{missing}" to lan.sip'):
+        lan(pbx=SipUriText(pbx), sip=(SipListener("udp", 5060),))

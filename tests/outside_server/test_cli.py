@@ -61,6 +61,7 @@ def test_a_tenant_from_beginning_to_end(directory: Path) -> None:
         "trunks": [],
         "max_calls": 30,
         "calls_per_second": 2.5,
+        "trunk_ca": "",
         "agents": [],
     }
     assert globex["trunks"] == ["sip:198.51.100.20:5060"]

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from support.certificates import NOW, open_authority
 
-from outside_server.config import ServerConfig, check_certificate, load, warnings_of
+from outside_server.config import ServerConfig, load, warnings_of
 from tunnel.address import Address
 from tunnel.config import PortRange, SipListener
 from tunnel.errors import BadConfig
+from tunnel.face_tls import check_certificate
 from tunnel.link.identity import key_to_pem, new_key
 
 EVERYTHING = """
@@ -118,7 +119,7 @@ def with_files(tmp_path: Path) -> ServerConfig:
 
 
 def test_a_certificate_with_its_key_is_taken(with_files: ServerConfig) -> None:
-    check_certificate(with_files)
+    check_certificate(with_files.public, with_files.file)
 
 
 @pytest.mark.parametrize(
@@ -138,4 +139,4 @@ def test_a_certificate_that_cannot_be_used(
     if text is not None:
         (tmp_path / name).write_bytes(text)
     with pytest.raises(BadConfig, match=message):
-        check_certificate(with_files)
+        check_certificate(with_files.public, with_files.file)

@@ -55,35 +55,35 @@ def shown_in_public(context: ssl.SSLContext | None) -> bytes:
 def test_a_server_that_runs_for_months_shows_a_new_certificate(tmp_path: Path) -> None:
     authority = open_authority(tmp_path / "data", NOW)
     tls = ServerTls(authority, FACE, NOW - timedelta(days=300))
-    old, old_public = shown_to_agents(tls, authority, tmp_path), shown_in_public(tls.public)
+    old, old_public = shown_to_agents(tls, authority, tmp_path), shown_in_public(tls.public.server)
     assert not tls.renew(NOW - timedelta(days=200))
     assert shown_to_agents(tls, authority, tmp_path) == old
     assert tls.renew(NOW)
     assert shown_to_agents(tls, authority, tmp_path) > old + timedelta(days=200)
-    assert shown_in_public(tls.public) != old_public
+    assert shown_in_public(tls.public.server) != old_public
 
 
 def test_the_operators_certificate_is_not_ours_to_renew(tmp_path: Path) -> None:
     face = with_certificate(tmp_path)
     tls = ServerTls(open_authority(tmp_path / "data", NOW), face, NOW)
-    shown = shown_in_public(tls.public)
+    shown = shown_in_public(tls.public.server)
     tls.renew(NOW + timedelta(days=300))
-    assert shown_in_public(tls.public) == shown
+    assert shown_in_public(tls.public.server) == shown
 
 
 def test_files_that_cannot_be_used_leave_the_old_certificate(tmp_path: Path) -> None:
     face = with_certificate(tmp_path)
     tls = ServerTls(open_authority(tmp_path / "data", NOW), face, NOW)
-    shown = shown_in_public(tls.public)
+    shown = shown_in_public(tls.public.server)
     (tmp_path / "sip.pem").write_text("nonsense")
     with pytest.raises(LocalMisuse, match=r"sip\.pem cannot be used"):
-        tls.use(face, NOW)
-    assert shown_in_public(tls.public) == shown
+        tls.public.use(face, NOW)
+    assert shown_in_public(tls.public.server) == shown
 
 
 def test_without_a_tls_listener_there_is_no_public_context(tmp_path: Path) -> None:
     face = PublicFace(address=FaceAddresses(["127.0.0.1"]), sip=(SipListener("udp", 0),))
-    assert ServerTls(open_authority(tmp_path / "data", NOW), face, NOW).public is None
+    assert ServerTls(open_authority(tmp_path / "data", NOW), face, NOW).public.server is None
 
 
 def with_certificate(directory: Path) -> PublicFace:

@@ -137,3 +137,17 @@ async def test_a_store_that_cannot_be_read_leaves_what_was(
         monkeypatch.setattr(made.tenancy._store, "change_mark", broken)
         await trio.sleep(2)
         assert made.tenancy.doors().domains == {"acme.example": 1}
+
+
+async def test_who_may_vouch_for_a_trunk_is_said_of_that_trunk_only(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """M4: by the name of the trunk or an address of it, for its own tenant, and for nobody else."""
+    names = Names()
+    names.known |= {"itsp.example": "203.0.113.20", "secure.example": "203.0.113.30"}
+    async with desk(tmp_path, names) as made:
+        made.store.add("globex", trunks=["sips:secure.example"], trunk_ca="PEM")
+        await trio.sleep(1)
+        who = made.tenancy.authorities
+        assert who(2, "secure.example", "203.0.113.30") == who(2, "", "203.0.113.30") == "PEM"
+        assert who(2, "other.example", "203.0.113.40") == who(1, "secure.example", "203.0.113.30") == ""

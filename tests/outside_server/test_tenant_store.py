@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import sqlite3
 import stat
@@ -266,3 +267,24 @@ def test_a_file_that_is_no_database(path: Path) -> None:
     path.write_bytes(b"not a database, but long enough to be one" * 100)
     with pytest.raises(LocalMisuse, match=r"cannot use .*tenants\.db: file is not a database"):
         SqliteTenants(path)
+
+
+def test_a_file_of_the_first_version_is_taken_over(path: Path) -> None:
+    """Tenants of before live on; what they could not say then has its default."""
+    with sqlite3.connect(path) as db:
+        db.executescript(
+            "CREATE TABLE tenants (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE COLLATE NOCASE,"
+            " max_calls INTEGER, calls_per_second REAL);"
+            "CREATE TABLE domains (domain TEXT PRIMARY KEY, tenant INTEGER);"
+            "CREATE TABLE trunks (tenant INTEGER, uri TEXT);"
+            "CREATE TABLE agents (id INTEGER PRIMARY KEY, tenant INTEGER, name TEXT, serial TEXT, revoked INTEGER);"
+            "CREATE TABLE invitations (secret_hash BLOB, tenant INTEGER, expires INTEGER, used_at INTEGER);"
+            "INSERT INTO tenants (name) VALUES ('acme'); PRAGMA user_version = 1;"
+        )
+    db.close()
+    for _ in range(2):
+        with contextlib.closing(SqliteTenants(path)) as store:
+            assert store.snapshot().tenants[1].trunk_ca == ""
+    with contextlib.closing(SqliteTenants(path)) as store:
+        assert store.add("globex", trunk_ca="PEM").trunk_ca == "PEM"
+        assert store.snapshot().tenants[2].trunk_ca == "PEM"

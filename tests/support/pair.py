@@ -108,7 +108,9 @@ class Side:
         self.outside = outside
         at6 = SERVER6 if outside else AGENT6
         self.plane = FakePlane(at.host, at6.host, first_port=20000 if outside else 30000)
-        self.addresses = FaceAddresses([("udp", at), ("tcp", at), ("udp", at6), ("tcp", at6)])
+        bound = [(transport, each) for each in (at, at6) for transport in ("udp", "tcp")]
+        tls = [("tls", each._replace(port=5061)) for each in (at, at6)]
+        self.addresses = FaceAddresses([*bound, *tls])
         self.index = FaceIndex()
         self.bindings = Bindings()
         self.counters = Counters()
@@ -141,7 +143,7 @@ class Side:
             policy=policy,
             masks=masks,
             bindings=self.bindings,
-            rewriter=Rewriter(masks, outside=outside, hide_full=hide_full),
+            rewriter=Rewriter(masks, self.addresses, outside=outside, hide_full=hide_full),
             new_media=lambda call: CallMedia(call, self.plane, self.channels, rules, self.counters),
             entropy=lambda n: hashlib.sha256(b"%d %d" % (outside, next(counter))).digest()[:n],
             counters=self.counters,
@@ -161,6 +163,7 @@ class World:
         self.lan_side = Side(self, outside=False, pbx=pbx, outside_uri=outside_uri, hide_full=hide_full)
         self.public_side = Side(self, outside=True, pbx=pbx, outside_uri=outside_uri, hide_full=hide_full)
         self.names: dict[str, str] = {}
+        self.targets: dict[str, list[Target]] = {}  # for names that lead to several places, or not by UDP
         self.crossed: list[WallMessage] = []
         self.is_cut = False
         self.hide_full = hide_full
@@ -277,7 +280,9 @@ class World:
                 for lookup in side.proxy.take_lookups():
                     busy = True
                     found = self.names.get(lookup.uri.host)
-                    targets = [Target("udp", Address(found, lookup.uri.port or 5060))] if found else []
+                    targets = self.targets.get(lookup.uri.host, [])
+                    if found:
+                        targets = [Target("udp", Address(found, lookup.uri.port or 5060))]
                     side.proxy.resolved(lookup.key, targets, self.now)
                 if self.is_cut:
                     continue

@@ -121,7 +121,8 @@ async def call_over_tls(ends: BothEnds, server: outside_server.Server, context: 
                     await trunk.say("ACK", target, to=to.value.decode())
                 port = int(ok.body.partition(b"m=audio ")[2].split()[0])
                 await rtp.sendto(rtp_packet(1, payload_type=0), ("127.0.0.1", port))
-                assert len(await rtp.recv(2048)) == 172
+                while len(await rtp.recv(2048)) != 172:  # an opening packet may come first (L7)
+                    pass
                 await trio.sleep(0.05)
                 assert len(call.ear.arrivals) == 1
                 await trunk.say("BYE", target, cseq=2, to=to.value.decode())

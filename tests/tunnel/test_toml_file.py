@@ -73,7 +73,7 @@ def test_a_missing_key_is_named_with_an_example(tmp_path: Path) -> None:
         ('sip = "udp:5060"', "lan.sip = 'udp:5060': a list in brackets, each for example"),
         ('sip = ["udp:x"]', "lan.sip = 'udp:x': for example \"udp:5060\""),
         ("sip = []", "lan.sip = []: name at least one listener"),
-        ('sip = ["tls:5061"]', "lan.sip = ['tls:5061']: the LAN face takes udp and tcp"),
+        ('certificate = "sip.pem"', ": set certificate and private_key, or neither"),
         ('sip = ["udp:5060", "udp:5060"]', "lan.sip = ['udp:5060', 'udp:5060']: one port for one listener"),
         ('sip = ["udp:30002"]', "lan.media_ports = '30000-39999': leave out the SIP port udp:30002"),
         ('media_ports = "30001-39999"', "lan.media_ports = '30001-39999': the low port must be even"),

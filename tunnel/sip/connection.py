@@ -5,6 +5,7 @@ Its two tasks never raise: whatever ends the connection becomes ``reason``, and 
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -13,7 +14,7 @@ import trio
 
 from tunnel.counters import Counters
 from tunnel.errors import BadPacket
-from tunnel.sip.flow import Flow
+from tunnel.sip.flow import NOT_VERIFIED, Flow
 from tunnel.sip.framing import KeepAlive, StreamFramer
 
 __all__ = ["Connection", "Deliver", "StreamLimits"]
@@ -70,6 +71,8 @@ class Connection:
         self.flow = flow
         self.accepted = accepted
         self.reason = ""
+        self.not_verified = ""
+        """Why the peer's certificate was not believed, if that is what ended it."""
         self.is_open = False
         self._opener = opener
         self._open_within_s = open_within_s
@@ -118,6 +121,9 @@ class Connection:
             try:
                 stream = await self._opener()
             except (OSError, trio.BrokenResourceError) as error:
+                if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+                    self.not_verified = error.__cause__.verify_message
+                    self.reason = self.reason or NOT_VERIFIED
                 self.reason = self.reason or str(error.__cause__ or error)
         if stream is None:
             self.reason = self.reason or f"not open after {self._open_within_s:g} s"

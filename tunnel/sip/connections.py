@@ -8,18 +8,29 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+import structlog
 import trio
 
 from tunnel.address import Address
 from tunnel.counters import Counters
+from tunnel.seldom import Seldom
 from tunnel.sip.connection import Connection, Deliver, StreamLimits
 from tunnel.sip.flow import Flow
 from tunnel.sip.sockets import is_wildcard, mark_signalling
 
 __all__ = ["Connections", "Failed"]
 
+log = structlog.get_logger()
+
 Failed: TypeAlias = Callable[[str, Address, int, str], None]
-_OutgoingKey: TypeAlias = tuple[str, Address, str]
+_OutgoingKey: TypeAlias = tuple[str, Address, str, ssl.SSLContext | None]
+
+# Our number: a peer whose certificate does not verify fails with every call; one line in a while is enough.
+COMPLAIN_EVERY_S = 300.0
+HOW_TO_TRUST = (
+    "say who vouches for it: lan.tls_ca of an agent, wallpass tenant add --trunk-ca for a trunk, SSL_CERT_FILE for all; "
+    "or have it show a certificate for the name or address by which it is reached"
+)
 
 
 class Connections:
@@ -46,6 +57,7 @@ class Connections:
         self._by_number: dict[int, Connection] = {}
         self._outgoing: dict[_OutgoingKey, Connection] = {}
         self._per_source: Counter[str] = Counter()
+        self._complaints = Seldom(COMPLAIN_EVERY_S)
 
     def __len__(self) -> int:
         return len(self._by_number)
@@ -71,26 +83,41 @@ class Connections:
                 continue
             self._admit(stream, Flow(transport, local, source, next(self._numbers)))
 
-    def send(self, data: bytes, flow: Flow, server_name: str, bind_host: str) -> None:
-        """Send over the connection that ``flow`` names, or over one of ours to its remote; never waits."""
+    def send(
+        self,
+        data: bytes,
+        flow: Flow,
+        server_name: str,
+        bind_host: str,
+        trust: ssl.SSLContext | None,
+        open_within_s: float | None,
+    ) -> int:
+        """Send over the connection that ``flow`` names, or over one of ours to its remote; never waits.
+
+        Returns the number of the connection that took it, 0 where ``failed`` is about to be told that none did.
+        """
         if flow.connection:
             connection = self._by_number.get(flow.connection)
             if connection is None:
                 self.report(flow, "the connection is gone")
-            else:
-                connection.send(data)
-            return
-        if flow.transport == "tls" and self._client_tls is None:
+                return 0
+            connection.send(data)
+            return flow.connection
+        context = (trust or self._client_tls) if flow.transport == "tls" else None
+        if flow.transport == "tls" and context is None:
             self.report(flow, "TLS is not set up")
-            return
-        connection = self._outgoing.get((flow.transport, flow.remote, server_name))
+            return 0
+        # Whoever asks for an address may have a connection to it that has proved a name, as route sets name addresses.
+        name = "" if server_name == flow.remote.host else server_name
+        connection = self._outgoing.get((flow.transport, flow.remote, name, context))
         if connection is None:
             if len(self) >= self._limits.total:
                 self._counters.bump("sip.stream.refused")
                 self.report(flow, "too many connections")
-                return
-            connection = self._connect(flow, server_name, bind_host)
+                return 0
+            connection = self._connect(flow, name, bind_host, context, open_within_s or self._limits.connect_s)
         connection.send(data)
+        return connection.flow.connection
 
     def close(self, number: int, reason: str) -> None:
         """End one connection, if it still lives."""
@@ -121,22 +148,24 @@ class Connections:
         self._per_source[_source(flow.remote)] += 1
         self._start(connection, ())
 
-    def _connect(self, flow: Flow, server_name: str, bind_host: str) -> Connection:
+    def _connect(
+        self, flow: Flow, server_name: str, bind_host: str, context: ssl.SSLContext | None, open_within_s: float
+    ) -> Connection:
         named = Flow(flow.transport, flow.local, flow.remote, next(self._numbers))
 
         async def opener() -> trio.abc.Stream:
             stream = await _connected(flow.remote, bind_host)
-            if flow.transport != "tls" or self._client_tls is None:
+            if context is None:
                 return stream
             hostname = server_name or flow.remote.host
-            secured = trio.SSLStream(stream, self._client_tls, server_hostname=hostname, https_compatible=True)
+            secured = trio.SSLStream(stream, context, server_hostname=hostname, https_compatible=True)
             return await _shaken(secured)
 
         connection = Connection(
-            named, opener, self._limits.connect_s, self._limits, self._deliver, self._counters, accepted=False
+            named, opener, open_within_s, self._limits, self._deliver, self._counters, accepted=False
         )
         # Who does not say which name it must have, as for a later message of the same transaction, takes any.
-        keys = [(flow.transport, flow.remote, name) for name in {server_name, ""}]
+        keys = [(flow.transport, flow.remote, name, context) for name in {server_name, ""}]
         for key in keys:
             self._outgoing.setdefault(key, connection)
         self._start(connection, keys)
@@ -157,10 +186,18 @@ class Connections:
             for key in keys:
                 if self._outgoing.get(key) is connection:
                     del self._outgoing[key]
+        if connection.not_verified:
+            self._complain(connection)
         if connection.is_open or not connection.accepted:
             self._failed(flow.transport, flow.remote, flow.connection, connection.reason)
         else:
             self._counters.bump("sip.stream.handshake_failed")
+
+    def _complain(self, connection: Connection) -> None:
+        remote = connection.flow.remote
+        self._counters.bump("sip.tls.not_verified")
+        if self._complaints.may(remote, trio.current_time()):
+            log.warning("tls.not_verified", peer=str(remote), reason=connection.not_verified, mend=HOW_TO_TRUST)
 
     def _release_source(self, source: str) -> None:
         self._per_source[source] -= 1

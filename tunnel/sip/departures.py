@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from tunnel.errors import BadPacket
 from tunnel.sip.client_transaction import ClientTransaction
 from tunnel.sip.dialog import Call
 from tunnel.sip.flow import Flow
@@ -13,9 +14,27 @@ from tunnel.sip.half import FaceIndex
 from tunnel.sip.message import Message
 from tunnel.sip.next_hop import Target
 from tunnel.sip.policy import NextHop
+from tunnel.sip.via import Via
 from tunnel.sip.wall import RequestCrossed
 
-__all__ = ["Departure", "Departures"]
+__all__ = ["Departure", "Departures", "Way"]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a request leaves: ``flow``, the name TLS is to prove, and within how many seconds a connection must be up.
+
+    ``shown`` is the flow that Contact and Record-Route name: the same, but for a request that only its size sends by TCP.
+    """
+
+    flow: Flow
+    shown: Flow
+    server_name: str = ""
+    open_within_s: float | None = None
+
+    @property
+    def is_for_size(self) -> bool:
+        return self.flow.transport != self.shown.transport
 
 
 @dataclass(slots=True, eq=False)
@@ -41,6 +60,8 @@ class Departure:
     succeeded: bool = False
     is_at_home: bool = True
     ack_flows: dict[bytes, Flow] = field(default_factory=dict)
+    way: Way | None = None  # how it was sent last; ``flow`` follows the connection that took it
+    trouble: str = ""  # why it could not be delivered, for a Warning
 
     def deadline(self) -> float | None:
         return self.machine.deadline() if self.machine is not None else None
@@ -48,6 +69,12 @@ class Departure:
     def tick(self, now: float) -> None:
         if self.machine is not None:
             self.machine.tick(now)
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether it is for a ``sips:`` URI, which nothing but TLS may carry (RFC 3261 section 26.2.2)."""
+        asked = self.request.uri
+        return (asked is not None and asked.scheme == "sips") or self.hop.uri[:5].lower() == b"sips:"
 
     @property
     def may_try_next(self) -> bool:
@@ -86,6 +113,18 @@ class Departures:
 
     def of_branch(self, branch: bytes) -> Departure | None:
         return self._by_branch.get(branch)
+
+    def has_sent(self, request: Message) -> bool:
+        """Whether ``request`` is one that we sent: with the same Request-URI and Route, and a branch of ours below."""
+        routes = tuple(value.text for value in request.values("route"))
+        for value in request.values("via"):
+            try:
+                departure = self.of_branch(Via.parse_untrusted(value.text).branch)
+            except BadPacket:
+                continue
+            if departure is not None and (departure.hop.request_uri, departure.routes) == (request.request_uri, routes):
+                return True
+        return False
 
     def invite(self, call: int, cseq: int) -> Departure | None:
         """The INVITE of the call with that handle and CSeq number: what its ACK is about."""

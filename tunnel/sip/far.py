@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tunnel.address import Address
 from tunnel.errors import BadPacket
 from tunnel.media.plane import LedgerFull
 from tunnel.sip.client_transaction import ClientTransaction
-from tunnel.sip.departures import Departure, Departures
+from tunnel.sip.departures import Departure, Departures, Way
 from tunnel.sip.dialog import Call
 from tunnel.sip.flow import Flow
 from tunnel.sip.half import DIALOG_FORMING, Emission, Half, Lookup, Timed
@@ -22,6 +23,7 @@ from tunnel.sip.next_hop import Target, literal_target
 from tunnel.sip.policy import Answer, NextHop, answer_to
 from tunnel.sip.returns import Returns
 from tunnel.sip.sender import check_lists_untrusted, sip_uri
+from tunnel.sip.targets import Targets
 from tunnel.sip.transaction_events import (
     AckLost,
     Final,
@@ -32,7 +34,7 @@ from tunnel.sip.transaction_events import (
     TransportFailed,
 )
 from tunnel.sip.trust import is_at_home, trusts
-from tunnel.sip.via import MAGIC_COOKIE, Via
+from tunnel.sip.via import MAGIC_COOKIE
 from tunnel.sip.wall import CancelCrossed, RequestCrossed
 from tunnel.sip.ways import leads_nowhere, way_of
 
@@ -51,6 +53,7 @@ class Far:
         self._half = half
         self._departures = Departures(half.index, half.number)
         self._returns = Returns(half)
+        self._targets = Targets(half)
 
     def __len__(self) -> int:
         return len(self._departures)
@@ -63,15 +66,7 @@ class Far:
         """
         if request.uri is not None and self._half.masks.is_live(request.uri, now):
             return False
-        routes = tuple(value.text for value in request.values("route"))
-        for value in request.values("via"):
-            try:
-                departure = self._departures.of_branch(Via.parse_untrusted(value.text).branch)
-            except BadPacket:
-                continue
-            if departure is not None and (departure.hop.request_uri, departure.routes) == (request.request_uri, routes):
-                return True
-        return False
+        return self._departures.has_sent(request)
 
     # What comes over the wall
 
@@ -125,7 +120,7 @@ class Far:
         if not targets:
             self._finish(departure, Answer(502, "Bad Gateway", "the name of the next hop has no address"), now)
             return
-        departure.targets.extend(targets)
+        self._targets.found(departure, targets, now)
         self._send_next(departure, now)
 
     # Where it goes
@@ -182,82 +177,64 @@ class Far:
     # On its way
 
     def _send_next(self, departure: Departure, now: float) -> None:
-        """Send it to the next target that this face may and can send to (RFC 3263 section 4.3)."""
-        half = self._half
-        while departure.targets:
-            target = departure.targets.popleft()
-            flow = self._flow_to(target, departure.hop)
-            if not self._may_send(target, departure.hop, now):
-                half.counters.bump("sip.blocked_targets")
-            elif flow is not None:
-                try:
-                    self._send(departure, flow, target.server_name, now)
-                except BadPacket as error:
-                    self._finish(departure, answer_to(error), now)
-                return
-        warning = "the destination is not allowed, or no listener of this face leads to it"
-        self._finish(departure, Answer(403, "Forbidden", warning, 0, "destination_blocked"), now)
+        """Send it to the next target, or give up."""
+        way = self._targets.next(departure, now)
+        if isinstance(way, Answer):
+            self._finish(departure, way, now)
+        else:
+            self._send(departure, way, now)
 
-    def _may_send(self, target: Target, hop: NextHop, now: float) -> bool:
-        """Whether ``target`` is one that this face sends to: where a flow leads that is known, or what the policy allows.
-
-        To ourselves goes only what we shall know again: a mask, or a name that may be the domain of a tenant.
-        """
-        if hop.flow is not None and hop.flow.remote == target.address:
-            return True
-        if (target.transport, target.address) in self._half.addresses.bound:
-            uri, goal = sip_uri(hop.uri), sip_uri(hop.request_uri)
-            by_name = uri is not None and literal_target(uri) is None
-            if not by_name and (goal is None or not self._half.masks.is_live(goal, now)):
-                return False
-        return self._half.policy.may_send(target.address)
-
-    def _flow_to(self, target: Target, hop: NextHop) -> Flow | None:
-        if hop.flow is not None and hop.flow.remote == target.address:
-            return hop.flow
-        local = self._half.addresses.pick(target.transport, target.address.is_ipv6)
-        return None if local is None else Flow(target.transport, local, target.address)
-
-    def _send(self, departure: Departure, flow: Flow, server_name: str, now: float) -> None:
-        half, crossed, request = self._half, departure.crossed, departure.request
-        branch = MAGIC_COOKIE + half.entropy(9).hex().encode("ascii")
-        data = half.rewriter.request(
-            request,
-            request_uri=departure.hop.request_uri,
-            routes=departure.routes,
-            at=flow.local,
-            transport=flow.transport,
-            branch=branch,
-            binding=crossed.binding,
-            natted=crossed.natted,
-            trusted=crossed.trusted,
-            to_trusted=trusts(half, flow.remote.host, now),
-            body=departure.body,
-            now=now,
-        )
-        departure.flow = flow
-        departure.is_at_home = is_at_home(half, request, crossed, now)
+    def _send(self, departure: Departure, way: Way, now: float, *, whatever_size: bool = False) -> None:
+        request = departure.request
+        branch = MAGIC_COOKIE + self._half.entropy(9).hex().encode("ascii")
+        try:
+            data = self._as_it_leaves(departure, way, branch, now)
+            if not whatever_size and (better := self._targets.for_size(departure, way, len(data), now)) is not way:
+                way, data = better, self._as_it_leaves(departure, better, branch, now)
+        except BadPacket as error:
+            self._finish(departure, answer_to(error), now)
+            return
+        departure.way, departure.flow = way, way.flow
+        departure.is_at_home = is_at_home(self._half, request, departure.crossed, now)
         if departure.call is not None and not request.to_tag:
-            departure.call.trusted = trusts(half, flow.remote.host, now)
+            departure.call.trusted = trusts(self._half, way.flow.remote.host, now)
         if request.method == "ACK":
-            self._send_ack(departure, data, flow, server_name)
+            self._send_ack(departure, data, way)
             return
         if request.method == "INVITE" and not _is_readable(data):
             self._finish(departure, Answer(513, "Message Too Large", "with our own headers it is too long"), now)
             return
-        machine = ClientTransaction(request.method == "INVITE", data, flow.reliable, now)
+        machine = ClientTransaction(request.method == "INVITE", data, way.flow.reliable, now)
         self._departures.sent(departure, branch)
         departure.machine = machine
-        self._drain(departure, now, server_name)
+        self._drain(departure, now)
 
-    def _send_ack(self, departure: Departure, data: bytes, flow: Flow, server_name: str) -> None:
+    def _as_it_leaves(self, departure: Departure, way: Way, branch: bytes, now: float) -> bytes:
+        crossed = departure.crossed
+        return self._half.rewriter.request(
+            departure.request,
+            request_uri=departure.hop.request_uri,
+            routes=departure.routes,
+            at=way.shown.local,
+            transport=way.shown.transport,
+            via=way.flow,
+            branch=branch,
+            binding=crossed.binding,
+            natted=crossed.natted,
+            trusted=crossed.trusted,
+            to_trusted=trusts(self._half, way.flow.remote.host, now),
+            body=departure.body,
+            now=now,
+        )
+
+    def _send_ack(self, departure: Departure, data: bytes, way: Way) -> None:
         """The ACK of a 2xx: sent once, and kept to be sent again whenever its 2xx comes again."""
         request = departure.request
-        self._half.emissions.append(Emission(data, flow, server_name))
+        self._half.emissions.append(Emission(data, way.flow, way.server_name))
         invite = self._departures.invite(departure.crossed.call, request.cseq[0])
         if invite is not None and invite.machine is not None:
             invite.machine.acknowledge(request.to_tag, data)
-            invite.ack_flows[request.to_tag] = flow
+            invite.ack_flows[request.to_tag] = way.flow
 
     # What comes back from the network
 
@@ -271,19 +248,25 @@ class Far:
             departure.machine.receive_cancel_response(response.status, now)
         elif response.cseq == departure.request.cseq:
             if flow.transport == departure.flow.transport:
-                sent = departure.flow
-                departure.flow = Flow(sent.transport, sent.local, sent.remote, flow.connection)
+                departure.flow = replace(departure.flow, connection=flow.connection)
             departure.machine.receive(response.status, response.raw, response.to_tag, now)
         self._drain(departure, now)
 
-    def transport_failed(self, transport: str, remote: Address, connection: int, now: float) -> None:
+    def went_by(self, branch: bytes, connection: int) -> None:
+        """What was sent with ``branch`` went by that connection; what follows it does so too."""
+        departure = self._departures.of_branch(branch)
+        if departure is not None and departure.flow is not None:
+            departure.flow = replace(departure.flow, connection=connection)
+
+    def transport_failed(self, transport: str, remote: Address, connection: int, now: float, why: str) -> None:
         """Nothing can be delivered to ``remote``, or that connection is gone."""
         for departure in self._departures:
             flow = departure.flow
             if flow is None or departure.machine is None or (flow.transport, flow.remote) != (transport, remote):
                 continue
-            if connection and flow.connection not in (0, connection):
+            if flow.connection != connection:
                 continue
+            departure.trouble = why or "the next hop cannot be reached"
             departure.machine.transport_failed(now)
             self._drain(departure, now)
 
@@ -295,14 +278,14 @@ class Far:
         self._drain(departure, now)
         return True
 
-    def _drain(self, departure: Departure, now: float, server_name: str = "") -> None:
+    def _drain(self, departure: Departure, now: float) -> None:
         """Carry out what the transaction wants; to be called after each change of it."""
-        half, machine, flow = self._half, departure.machine, departure.flow
-        if machine is None or flow is None:
+        half, machine, flow, way = self._half, departure.machine, departure.flow, departure.way
+        if machine is None or flow is None or way is None:
             return
         events = machine.events()
         for data in machine.outgoing():
-            half.emissions.append(Emission(data, flow, server_name))
+            half.emissions.append(Emission(data, flow, way.server_name, departure.branch, way.open_within_s))
         for event in events:
             if isinstance(event, Provisional | Final):
                 self._came(departure, event, flow, now)
@@ -322,9 +305,13 @@ class Far:
         half.schedule(departure)
 
     def _came(self, departure: Departure, event: Provisional | Final, flow: Flow, now: float) -> None:
-        if event.status == 503 and departure.may_try_next:
-            self._send_next(departure, now)
-            return
+        if event.status == 503:
+            self._targets.failed(departure, now, event.raw)
+            if departure.may_try_next:
+                self._send_next(departure, now)
+                return
+        else:
+            self._targets.did_well(departure, now)
         departure.answered = True
         departure.succeeded = departure.succeeded or 200 <= event.status < 300
         self._returns.pass_back(departure, event, flow, now)
@@ -336,6 +323,7 @@ class Far:
         self._departures.forget(departure)
 
     def _timed_out(self, departure: Departure, now: float) -> None:
+        self._targets.failed(departure, now)
         if departure.cancelled is not None:
             self._finish(departure, Answer(487, "Request Terminated", "the caller gave up"), now)
         else:
@@ -344,12 +332,13 @@ class Far:
     def _unreachable(self, departure: Departure, now: float) -> None:
         """Where a connection that a party once made is gone, its address may still do (RFC 3261 section 18.2.2)."""
         hop = departure.hop
+        self._targets.failed(departure, now)
+        if (by_udp := self._targets.in_fragments(departure)) is not None and departure.cancelled is None:
+            self._send(departure, by_udp, now, whatever_size=True)
+            return
         if hop.flow is None or departure.answered:
-            self._next_or(
-                departure,
-                Answer(503, "Service Unavailable", "the next hop cannot be reached", 5, "next_hop_unreachable"),
-                now,
-            )
+            unreachable = Answer(503, "Service Unavailable", departure.trouble, 5, "next_hop_unreachable")
+            self._next_or(departure, unreachable, now)
             return
         if leads_nowhere(self._half, hop.uri):
             gone = Answer(480, "Temporarily Unavailable", "the flow to this user agent is gone")

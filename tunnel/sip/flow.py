@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from tunnel.address import Address
 
-__all__ = ["Flow"]
+__all__ = ["NOT_VERIFIED", "Flow"]
+
+# Why a flow failed, where those who waited for it are told: it names no address.
+NOT_VERIFIED = "the certificate of the next hop does not verify"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import heapq
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from tunnel.counters import Counters
 from tunnel.media.exchange import Side
@@ -25,10 +25,18 @@ from tunnel.sip.flow import Flow
 from tunnel.sip.message import Message
 from tunnel.sip.orphans import OrphanWatch
 from tunnel.sip.policy import FacePolicy
+from tunnel.sip.relay_events import (
+    CallAnswered,
+    CallClosed,
+    CallOpened,
+    Emission,
+    Lookup,
+    RelayEvent,
+    WentInFragments,
+)
 from tunnel.sip.rewrite import Rewriter
 from tunnel.sip.sender import contact_uri, is_natted, is_out_of_reach, owner_of, registration_of, sip_uri, uri_of_value
 from tunnel.sip.subscriptions import lasts_s
-from tunnel.sip.uri import SipUri
 from tunnel.sip.wall import WallMessage
 
 __all__ = [
@@ -46,6 +54,7 @@ __all__ = [
     "RelayEvent",
     "Sender",
     "Timed",
+    "WentInFragments",
     "contact_uri",
     "is_natted",
     "sip_uri",
@@ -65,52 +74,6 @@ PASSING_S = 3600.0
 
 # Answers to BYE after which the party will send another BYE rather than give up.
 BYE_GOES_ON = frozenset({401, 407, 491, 494})
-
-
-@dataclass(frozen=True, slots=True)
-class Emission:
-    """Send ``data`` over ``flow``; ``server_name`` is whom TLS is to prove the peer to be."""
-
-    data: bytes
-    flow: Flow
-    server_name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """Resolve ``uri`` (RFC 3263) and call ``resolved`` with ``key``."""
-
-    key: int
-    uri: SipUri
-
-
-@dataclass(frozen=True, slots=True)
-class CallOpened:
-    """The first request of a call passed. ``outbound``: it came from inside."""
-
-    call: int
-    call_id: bytes
-    outbound: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CallAnswered:
-    """The call was answered, ``setup_s`` after it was opened."""
-
-    call: int
-    setup_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class CallClosed:
-    """The call is over; ``status`` is its final response where it never was answered, else 0."""
-
-    call: int
-    status: int
-    seconds: float
-
-
-RelayEvent: TypeAlias = CallOpened | CallAnswered | CallClosed
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,24 +127,35 @@ class Listeners:
         self._streams.clear()
         self.bound = []
 
-    def send(self, data: bytes, flow: Flow, server_name: str = "") -> None:
+    def send(
+        self,
+        data: bytes,
+        flow: Flow,
+        server_name: str = "",
+        trust: ssl.SSLContext | None = None,
+        open_within_s: float | None = None,
+    ) -> int:
         """Send one whole message on its way; never blocks. What cannot be sent is told to ``failed`` later.
 
+        Returns the number of the stream connection that took it, else 0.
+
         ``flow.local`` picks the socket. A stream flow with ``connection`` 0 uses or makes a connection of ours to
-        ``flow.remote``; for TLS ``server_name`` is the name its certificate must have, else the address itself.
+        ``flow.remote``; for TLS ``server_name`` is the name its certificate must have, else the address itself, and
+        ``trust`` the context to connect with, else ``client_tls``. A connection that is made now is up after
+        ``open_within_s`` or has failed; by default after ``connect_s`` of the limits.
         """
         if self._connections is None:
             raise LocalMisuse("the listeners do not run")
         if flow.transport != "udp":
-            self._connections.send(data, flow, server_name, self._bind_host(flow))
-            return
+            return self._connections.send(data, flow, server_name, self._bind_host(flow), trust, open_within_s)
         listener = self._udp.get(flow.local)
         if listener is None:
             self._connections.report(flow, "no UDP listener there")
-            return
+            return 0
         error = listener.send(data, flow.remote)
         if error is not None:
             self._connections.report(flow, error.strerror or "not sent")
+        return 0
 
     def hang_up(self, flow: Flow) -> None:
         """Close the connection of a peer that may not talk to us; UDP has none to close."""

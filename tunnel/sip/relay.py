@@ -73,10 +73,14 @@ class HalfProxy:
         """The answer to a Lookup."""
         self._far.resolved(key, targets, now)
 
-    def transport_failed(self, transport: str, remote: Address, connection: int, now: float) -> None:
-        """A connection could not be made or is gone."""
+    def went_by(self, branch: bytes, connection: int) -> None:
+        """An Emission with that ``branch`` was taken by that stream connection."""
+        self._far.went_by(branch, connection)
+
+    def transport_failed(self, transport: str, remote: Address, connection: int, now: float, why: str = "") -> None:
+        """A connection could not be made or is gone; ``why`` is for the Warning of an answer, if it is worth one."""
         self._near.transport_failed(transport, remote, connection, now)
-        self._far.transport_failed(transport, remote, connection, now)
+        self._far.transport_failed(transport, remote, connection, now, why)
 
     def link_came_up(self) -> None:
         """The session has a carrier."""

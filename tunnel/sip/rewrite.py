@@ -15,6 +15,8 @@ from tunnel.address import Address
 from tunnel.errors import BadPacket
 from tunnel.sip.contacts import NOBODY, ContactMasks, is_unreachable
 from tunnel.sip.edit import Edit
+from tunnel.sip.face_index import FaceAddresses
+from tunnel.sip.flow import Flow
 from tunnel.sip.message import Message
 from tunnel.sip.name_addr import NameAddr
 from tunnel.sip.sender import uri_of_value
@@ -35,17 +37,23 @@ _WARNING_AGENT = re.compile(rb"[0-9]{3}[ \t]+(\[[0-9A-Fa-f:.]+\]|[^\s:]+)(?::[0-
 _AUTH_INT = re.compile(rb'(?i)(qop[ \t]*=[ \t]*")([^"]*)(")')
 
 
-def own_record_route(at: Address, transport: str) -> bytes:
-    """The Record-Route value of a face: its address, loose routing, the transport where it is not UDP."""
+def own_record_route(at: Address, transport: str, request_uri: bytes) -> bytes:
+    """The Record-Route value of a face: its address, loose routing, the transport where it is not UDP.
+
+    For a request to a ``sips:`` URI it is one too (RFC 3261 section 16.6 step 4).
+    """
+    if transport == "tls" and request_uri[:5].lower() == b"sips:":
+        return b"<sips:%s;lr>" % str(at).encode("ascii")
     parameter = b"" if transport == "udp" else b";transport=" + transport.encode("ascii")
     return b"<sip:%s%s;lr>" % (str(at).encode("ascii"), parameter)
 
 
 class Rewriter:
-    """The rewriting of one face for one session. ``outside``: this is the public face."""
+    """The rewriting of one face for one session. ``outside``: this is the public face; ``addresses``: its listeners."""
 
-    def __init__(self, masks: ContactMasks, *, outside: bool, hide_full: bool) -> None:
+    def __init__(self, masks: ContactMasks, addresses: FaceAddresses, *, outside: bool, hide_full: bool) -> None:
         self._masks = masks
+        self._addresses = addresses
         self._outside = outside
         self._hide_full = hide_full
         self._realms: OrderedDict[bytes, None] = OrderedDict()  # whose challenges came from this face's network
@@ -76,21 +84,26 @@ class Rewriter:
         now: float,
         trusted: bool = True,
         to_trusted: bool = True,
+        via: Flow | None = None,
     ) -> bytes:
         """``request``, which came from the other side, as this face emits it from ``at`` over ``transport``.
 
+        ``via`` is the flow it really leaves by where only its size makes that another (M2): its Via says so, but whoever
+        answers is still to send to ``at``.
         ``routes`` are the Route values it leaves with; ``binding``, ``natted`` and ``trusted`` tell of its sender (see
         wall.py), ``to_trusted`` of whom it goes to; ``body`` is the new body where it changes, else None. Raises BadPacket.
         """
-        edit = Edit(request, stream=transport != "udp")
+        sent_by, sent_with = (via.local, via.transport) if via is not None else (at, transport)
+        edit = Edit(request, stream=sent_with != "udp")
         edit.request_uri(request_uri)
-        via = b"Via: " + build_via(transport, at, branch)
-        own = [b"Record-Route: " + own_record_route(at, transport)] if request.method in RECORD_ROUTED else []
+        own_via = b"Via: " + build_via(sent_with, sent_by, branch)
+        route = b"Record-Route: " + own_record_route(at, transport, request_uri)
+        own = [route] if request.method in RECORD_ROUTED else []
         if self._hide_full:
-            edit.replace_all("via", [via])
+            edit.replace_all("via", [own_via])
             edit.replace_all("record-route", own)
         else:
-            edit.insert_above("via", via)
+            edit.insert_above("via", own_via)
             for line in own:
                 edit.insert_above("record-route", line)
         edit.replace_all("route", [b"Route: " + route for route in routes])
@@ -201,7 +214,7 @@ class Rewriter:
             hidden = is_unreachable(uri.host)
             foreign = uri.has_param("gr") and not hidden
             if everything or (self._outside and not foreign and (hidden or not redirect)):
-                return self._masks.mask(uri, owner, at, transport, now)
+                return self._masked(uri, owner, at, transport, now)
             return None
 
         dropped = ("reg-id",) if message.is_request and message.method == "REGISTER" else ()
@@ -212,11 +225,18 @@ class Rewriter:
 
         def shown(uri: SipUri) -> bytes | None:
             if self._outside and is_unreachable(uri.host):
-                return self._masks.mask(uri, NOBODY, at, transport, now)
+                return self._masked(uri, NOBODY, at, transport, now)
             return None
 
         for name in ("refer-to", "referred-by"):
             _edit_values(edit, message, name, self._restoring(shown, now), (), drop_unread=False)
+
+    def _masked(self, uri: SipUri, owner: bytes, at: Address, transport: str, now: float) -> bytes:
+        """The mask for ``uri`` in a message that leaves from ``at``; what is ``sips:`` is reached by TLS alone (C2)."""
+        if uri.scheme == "sips":
+            at = self._addresses.pick("tls", at.is_ipv6) or at
+            transport = "tls"
+        return self._masks.mask(uri, owner, at, transport, now)
 
     def _restoring(self, shown: Callable[[SipUri], bytes | None], now: float) -> Callable[[SipUri], bytes | None]:
         """``shown``, but what bears one of our masks becomes what it stands for, or stays if that is beyond the wall."""

@@ -10,6 +10,7 @@ from support.ends import contact_of, request
 from tunnel.address import Address
 from tunnel.sip.bindings import Bindings
 from tunnel.sip.contacts import ContactMasks
+from tunnel.sip.face_index import FaceAddresses
 from tunnel.sip.mask import MaskKey
 from tunnel.sip.message import Message, parse_untrusted
 from tunnel.sip.response import build_response
@@ -17,13 +18,14 @@ from tunnel.sip.rewrite import Rewriter, own_record_route
 
 SERVER = Address("203.0.113.10", 5060)
 AGENT = Address("10.1.0.2", 5060)
+FACE = FaceAddresses([("udp", SERVER), ("tls", Address("203.0.113.10", 5061))])
 PHONE = "10.1.0.50:5060"
 
 
 def rewriter(*, outside: bool = True, hide_full: bool = True) -> Rewriter:
     masks = ContactMasks(outside=outside, epoch_s=1_700_000_000.0, bindings=Bindings())
     masks.use(MaskKey(b"k" * 32, 7), 3)
-    return Rewriter(masks, outside=outside, hide_full=hide_full)
+    return Rewriter(masks, FACE, outside=outside, hide_full=hide_full)
 
 
 def sent_on(
@@ -92,8 +94,20 @@ def test_we_stay_on_no_other_path(method: str) -> None:
 
 
 def test_the_record_route_names_the_transport() -> None:
-    assert own_record_route(SERVER, "tls") == b"<sip:203.0.113.10:5060;transport=tls;lr>"
-    assert own_record_route(Address("2001:db8::1", 5060), "udp") == b"<sip:[2001:db8::1]:5060;lr>"
+    assert own_record_route(SERVER, "tls", b"sip:a@b.example") == b"<sip:203.0.113.10:5060;transport=tls;lr>"
+    assert own_record_route(Address("2001:db8::1", 5060), "udp", b"sips:a@b.example") == b"<sip:[2001:db8::1]:5060;lr>"
+
+
+def test_for_a_sips_uri_the_record_route_is_one_too() -> None:
+    """C2, RFC 3261 section 16.6 step 4: and it stays on TLS."""
+    secure = Address("203.0.113.10", 5061)
+    assert own_record_route(secure, "tls", b"SIPS:a@b.example") == b"<sips:203.0.113.10:5061;lr>"
+
+
+def test_a_sips_contact_is_shown_where_tls_is_listened_for() -> None:
+    """C2: sips: stays sips:, also in a message that leaves by UDP."""
+    sent = sent_on(request("INVITE", "sip:b@x", PHONE, contact="<sips:alice@10.1.0.50>"))
+    assert contact_of(sent).startswith(b"sips:alice@203.0.113.10:5061;wp=")
 
 
 def test_over_a_stream_there_is_always_a_length() -> None:
