@@ -1,7 +1,7 @@
 """Who gets in from the internet, and to which tenant: default deny (FIELD-NOTES 3-#8, contract: the public face).
 
 In this order: a dialog that we carry, a live mask, a tenant's domain, a tenant's trunk, a registrar where somebody of the
-tenant is registered. Everything else is dropped without a word.
+tenant is registered. Everything else is dropped without a word. The last two may also ask how we are (OPTIONS to nobody).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tunnel.sip.uri import SipUri
 __all__ = ["Door", "Gatekeeper", "TenantDoors"]
 
 OFFLINE = Answer(480, "Temporarily Unavailable", "the agent is offline", 10, "agent_offline")
+NO_TUNNEL = Answer(503, "Service Unavailable", "no agent is connected that takes calls", 5, "tunnel_down")
 SEVERAL_TENANTS = Answer(404, "Not Found", "several tenants have this trunk: it must dial a registered contact")
 
 
@@ -41,6 +42,10 @@ class Door(Protocol):
     @property
     def is_up(self) -> bool:
         """Whether the session lives, connected or not."""
+
+    @property
+    def takes_calls(self) -> bool:
+        """Whether a call could be brought in now: connected, and not shutting down."""
 
     @property
     def has_pbx(self) -> bool:
@@ -96,6 +101,8 @@ class Gatekeeper:
             return self._of_tenants((tenant,), Purpose.DOMAIN)
         if uri is None and host not in self.tenants.trunks:
             return None, Drop("sip.dropped.unknown_target")
+        if uri is not None and request.method == "OPTIONS" and not uri.user:
+            return None, self._health(host, now)
         if host in self.tenants.trunks:
             return self._of_tenants(self.tenants.trunks[host], Purpose.TRUNK)
         return self._of_registrar(host, now)
@@ -121,6 +128,15 @@ class Gatekeeper:
             if owner == tenant and masks.leads_inside(uri, now):
                 return None, OFFLINE
         return None
+
+    def _health(self, host: str, now: float) -> Answer | Drop:
+        """A peer whose calls we bring in asks whether we can (F3): the truth. Whoever else asks hears nothing."""
+        tenants = self.tenants.trunks.get(host, ())
+        registrar = self._index.registrars.get(host, {})
+        doors = [door for n, door in self._doors.items() if door.tenant in tenants or registrar.get(n, now) > now]
+        if not tenants and not doors:
+            return Drop("sip.dropped.unknown_source")
+        return Answer(200, "OK") if any(door.takes_calls for door in doors) else NO_TUNNEL
 
     def _of_tenants(self, tenants: Iterable[int], purpose: Purpose) -> tuple[Door | None, Admit | Answer | Drop]:
         """An agent of the one tenant that this is for."""

@@ -80,6 +80,10 @@ class Place:
         return self.seat.link.session.is_live
 
     @property
+    def takes_calls(self) -> bool:
+        return self.seat.link.session.is_up and not self.seat.draining
+
+    @property
     def has_pbx(self) -> bool:
         """Whether a PBX takes calls there, now."""
         return self.seat.peer_has_pbx and not self.seat.draining

@@ -38,6 +38,7 @@ class PaperDoor:
     tenant: int
     masks: ContactMasks
     is_up: bool = True
+    takes_calls: bool = True
     has_pbx: bool = False
 
 
@@ -75,6 +76,41 @@ def test_a_stranger_hears_nothing(method: str) -> None:
         number, verdict = Gate().asks(method, uri)
         assert number is None
         assert isinstance(verdict, Drop)
+
+
+@pytest.mark.parametrize("source", [TRUNK, "203.0.113.21:5060", "203.0.113.9:5060"])
+def test_a_peer_that_asks_how_we_are_hears_the_truth(source: str) -> None:
+    """F3, K: trunks and registrars ask by OPTIONS without a user; 200 while an agent of theirs takes calls, else 503."""
+    index = FaceIndex()
+    index.note_registrar("203.0.113.9", 1, 100.0, 5.0)
+    gate = Gate(index)
+    for ill in (False, True):
+        for door in gate.doors.values():
+            door.takes_calls = not ill
+        number, verdict = gate.asks("OPTIONS", "sip:203.0.113.10", source)
+        assert number is None
+        assert isinstance(verdict, Answer)
+        assert (verdict.status, verdict.retry_after_s) == ((503, 5) if ill else (200, 0))
+
+
+def test_a_trunk_of_agents_that_are_all_away_hears_so() -> None:
+    """F3, K: no session at all is no reason for silence."""
+    gate = Gate()
+    for number in list(gate.doors):
+        gate.keeper.close(number)
+    verdict = gate.asks("OPTIONS", "sip:203.0.113.10", TRUNK)[1]
+    assert isinstance(verdict, Answer)
+    assert verdict.status == 503
+
+
+def test_options_for_somebody_go_to_him() -> None:
+    """F3: with a user it is not for us."""
+    assert gate_admits("sip:100@203.0.113.10", TRUNK)
+    assert gate_admits("sip:acme.example", SOMEBODY)
+
+
+def gate_admits(uri: str, source: str) -> bool:
+    return isinstance(Gate().asks("OPTIONS", uri, source)[1], Admit)
 
 
 @pytest.mark.parametrize("method", ["ACK", "CANCEL"])

@@ -45,7 +45,7 @@ from tunnel.sip.rewrite import Rewriter
 from tunnel.sip.via import reply_address
 from tunnel.sip.wall import WallMessage, decode_untrusted, encode
 
-__all__ = ["AGENT", "AGENT6", "INSIDE", "SERVER", "SERVER6", "TENANT", "Element", "World", "leaks"]
+__all__ = ["AGENT", "AGENT6", "INSIDE", "SERVER", "SERVER6", "TENANT", "Element", "Side", "World", "leaks"]
 
 AGENT = Address("10.1.0.2", 5060)
 SERVER = Address("203.0.113.10", 5060)
@@ -98,6 +98,7 @@ class OpenDoor:
     masks: ContactMasks
     is_up: bool = True
     has_pbx: bool = True
+    takes_calls: bool = True
 
 
 class Side:
@@ -186,12 +187,14 @@ class World:
     def cut(self) -> None:
         """The carrier is lost; what is to cross waits, as the session keeps it."""
         self.is_cut = True
+        self.public_side.door.takes_calls = False
         for side in (self.lan_side, self.public_side):
             side.proxy.link_went_down(self.now)
 
     def mend(self) -> None:
         """The session has a carrier again."""
         self.is_cut = False
+        self.public_side.door.takes_calls = True
         for side in (self.lan_side, self.public_side):
             side.proxy.link_came_up()
         self.settle()
@@ -201,9 +204,13 @@ class World:
     def lan(self, source: str, data: bytes, transport: str = "udp", connection: int = 0) -> None:
         """A message arrives on the LAN face."""
         side = self.lan_side
-        self._arrive(
-            side, source, data, transport, connection, lambda m, f: side.lan_policy.admit(m, f, not self.is_cut)
-        )
+        draining = side.proxy.half.draining
+        healthy = not draining and not self.is_cut
+
+        def admit(message: Message, flow: Flow) -> Admit | Answer | Drop:
+            return side.lan_policy.admit(message, flow, healthy, draining)
+
+        self._arrive(side, source, data, transport, connection, admit)
 
     def public(self, source: str, data: bytes, transport: str = "udp", connection: int = 0) -> None:
         """A message arrives on the public face."""

@@ -179,13 +179,20 @@ class Stage:
         elif self.way == "A":
             phone = self.outside_phone(user, BOB2, port=7100)
         else:
-            self.trunk = Registrar(self.world, TRUNK, PROVIDER)
-            self.outside = self.callee = Phone(self.world, BOB, user, domain=PROVIDER, outbound=TRUNK)
-            phone = Phone(self.world, BOB2, user, domain=PROVIDER, outbound=TRUNK, port=7100)
-            for each in (self.outside, phone):
-                each.register(f"sip:{PROVIDER}", headers=(AUTHORIZATION(PROVIDER, user),))
-                each.got(200)
+            trunk = self.trunk_proxy()
+            self.outside = self.callee = self._behind(trunk, user, BOB)
+            phone = self._behind(trunk, user, BOB2, port=7100)
         phone.tag = f"{user}2"
+        return phone
+
+    def trunk_proxy(self) -> Registrar:
+        """Way B: the trunk's address is that of a proxy from now on, which knows whom it has where."""
+        return Registrar(self.world, TRUNK, PROVIDER)
+
+    def _behind(self, trunk: Registrar, user: str, address: str, *, port: int = 7000) -> Phone:
+        phone = Phone(self.world, address, user, domain=PROVIDER, outbound=str(trunk.address), port=port)
+        phone.register(f"sip:{PROVIDER}", headers=(AUTHORIZATION(PROVIDER, user),))
+        phone.got(200)
         return phone
 
     def _register(self, phone: Phone) -> None:
@@ -242,14 +249,18 @@ class Stage:
         near, far = self.world.public_side, self.world.lan_side
         if not speaker.outside:
             near, far = far, near
-        channel = near.plane.from_network(speaker.speaks_from(stream), sent_to)
-        if channel is None:
-            return None
-        onward = far.plane.to_network(channel)
-        if onward is not None:
-            return onward[1]
-        aim = far.plane.aim_of(channel)
-        return None if aim is None else aim.sip_source
+        packet = speaker.speaks_from(stream), sent_to
+        while True:
+            channel = near.plane.from_network(*packet)
+            if channel is None:
+                return None
+            onward = far.plane.to_network(channel)
+            if onward is None:
+                aim = far.plane.aim_of(channel)
+                return None if aim is None else aim.sip_source
+            if onward[1] not in [lease.rtp for lease in far.plane.held.values()]:
+                return onward[1]
+            near, far, packet = far, near, onward  # a hairpin: from one lease of that face to another
 
     def assert_audio(self, stream: int = 0) -> None:
         """Both hear each other."""
