@@ -31,7 +31,7 @@ COMMAND = "python tests/flows/matrix.py"
 MADE = f"Made by `{COMMAND}` from the tests themselves; do not edit."
 
 # Ids of the rules and of the field notes, A1, J, T16, S4-22, DEC3, 3-#5.
-_ID = r"(?:S[0-4]-[0-9]+|DEC[0-9]+|3-#[0-9]+|[A-O][0-9]*)"
+_ID = r"(?:S[0-4]-[0-9]+|DEC[0-9]+|3-#[0-9]+|[A-OT][0-9]*)"
 _IDS = re.compile(rf"({_ID}(?:, {_ID})*):")
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from tunnel.address import Address, IPAddress
@@ -24,6 +24,8 @@ RTP_PROTOS = frozenset(
     ["RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF", "UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF"],
 )
 OPAQUE_PROTOS = frozenset(["UDPTL", "UDP/TLS/UDPTL", "UDP/BFCP", "UDP/TLS/BFCP", "UDP/DTLS/SCTP"])
+
+_DISCARD = 9  # the port of a stream whose candidates are still to come (RFC 8840 section 4.1.1)
 
 # Ours: more m-lines than any conference phone offers; bounds the ports that one message can ask for.
 MAX_MEDIA = 32
@@ -64,11 +66,13 @@ class Connection:
     """The address of a c=, o= or a=rtcp line; the spans point into the description's bytes.
 
     ``host`` is without brackets, multicast suffix and zone; ``type_span`` covers ``IP4`` or ``IP6``.
+    ``is_placeholder``: the address is to come with ICE candidates (RFC 8840 section 4.1.1), and 0.0.0.0 is no hold.
     """
 
     host: str
     type_span: tuple[int, int]
     host_span: tuple[int, int]
+    is_placeholder: bool = False
 
     @property
     def ip(self) -> IPAddress | None:
@@ -82,6 +86,8 @@ class Connection:
     def is_hold(self) -> bool:
         """Whether it says "send me nothing" or "not known yet": 0.0.0.0, ::, a name under .invalid (RFC 6157)."""
         ip = self.ip
+        if self.is_placeholder:
+            return False
         return ip.is_unspecified if ip is not None else self.host.lower().rstrip(".").endswith(".invalid")
 
     @property
@@ -190,16 +196,18 @@ class Sdp:
             raise BadPacket(f"{len(starts)} m= lines; at most {MAX_MEDIA} are relayed")
         top = tuple(lines[: starts[0]]) if starts else tuple(lines)
         connections = _connections(top)
+        media = tuple(
+            _parse_medium(index, tuple(lines[start:end]), top, connections)
+            for index, (start, end) in enumerate(pairwise([*starts, len(lines)]))
+        )
+        inherited = any(each.connection and each.connection.is_placeholder and not each.connections for each in media)
         return cls(
             raw=raw,
             lines=top,
             origin=next((_parse_origin(line) for line in top if line.kind == b"o"), None),
-            connections=connections,
+            connections=tuple(replace(each, is_placeholder=True) for each in connections) if inherited else connections,
             rtcp_lines=tuple(_rtcp_lines(top)),
-            media=tuple(
-                _parse_medium(index, tuple(lines[start:end]), top, connections)
-                for index, (start, end) in enumerate(pairwise([*starts, len(lines)]))
-            ),
+            media=media,
             bundles=tuple(_bundles(top)),
         )
 
@@ -247,6 +255,9 @@ def _parse_medium(index: int, lines: tuple[Line, ...], top: Sequence[Line], sess
     effective = own[0] if own else session[0] if session else None
     if port and effective is None:
         raise BadPacket(f"m= line {index + 1} has a port but no c= line applies to it")
+    if port == _DISCARD and effective is not None and effective.is_hold and _has_ice([*top, *attributes]):
+        own = tuple(replace(each, is_placeholder=True) for each in own)
+        effective = replace(effective, is_placeholder=True)
     return Medium(
         index=index,
         kind=_text(tokens[0][0]),
@@ -268,6 +279,10 @@ def _parse_medium(index: int, lines: tuple[Line, ...], top: Sequence[Line], sess
         is_bundled=any(mid in mids for mids in _bundles(top)),
         bundle_only=b"bundle-only" in names,
     )
+
+
+def _has_ice(lines: Sequence[Line]) -> bool:
+    return any(line.attribute == b"ice-ufrag" for line in lines)
 
 
 def _connections(lines: Sequence[Line]) -> tuple[Connection, ...]:

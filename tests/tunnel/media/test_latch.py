@@ -154,7 +154,7 @@ def test_a_party_that_really_stayed_where_it_was_is_heard_again() -> None:
 
 
 def test_the_same_aim_again_changes_nothing() -> None:
-    """I2, and session refreshes of a party behind NAT: the same aim again changes nothing."""
+    """I2: the same aim again, as in the session refreshes of a party behind a NAT, changes nothing."""
     heard = stream(target=None)
     for n in range(5):
         heard.hear(BEHIND_SIP_IP, rtp_packet(n))

@@ -43,7 +43,7 @@ def test_a_pair_in_use_is_not_shared_with_another_end(stack: ExitStack) -> None:
 
 
 def test_an_odd_port_in_use_leaves_the_even_one_free(stack: ExitStack) -> None:
-    """T12, rtpengine#2164: an odd port in use leaves the even one free."""
+    """T12: an odd port in use leaves the even one free (rtpengine#2164)."""
     port, rtp, rtcp = even_port(stack)
     rtp.close()
     assert open_doors(HOST, port) is None
