@@ -14,16 +14,17 @@ inherits its channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from tunnel.counters import Counters
-from tunnel.errors import BadPacket, LocalMisuse
-from tunnel.media.body import FoundSdp, SipBody, find_sdp_untrusted, replace_sdp
+from tunnel.errors import LocalMisuse
+from tunnel.media.body import SipBody, replace_sdp
+from tunnel.media.branch import Branch
 from tunnel.media.channels import AGENT_CHANNELS, SERVER_CHANNELS, ChannelSpace
-from tunnel.media.exchange import TRANSITIONS, Carriage, Meaning, Side, State, withdrawn
+from tunnel.media.described import Described
+from tunnel.media.exchange import Carriage, Side, State
 from tunnel.media.plane import CannotRelay, Lease, MediaPlane
-from tunnel.media.sdp import Medium, Sdp
-from tunnel.media.sdp_edit import check_relayable, rewrite
+from tunnel.media.sdp import Medium
+from tunnel.media.sdp_edit import rewrite
 from tunnel.media.streams import FaceRules, Party, Stream, StreamView
 
 __all__ = ["LOSER_LINGER_S", "ROOT", "CallMedia"]
@@ -32,82 +33,6 @@ ROOT = b""
 
 LOSER_LINGER_S = 2.0
 """How long a lease that lost its purpose (a losing fork, another address family) still drains (SIP-RULES I4)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Described:
-    """The descriptions of one body. ``media`` has, for each m-line number, the copy that wants it most."""
-
-    found: tuple[FoundSdp, ...]
-    sdps: tuple[Sdp, ...]
-    media: tuple[tuple[Medium, int | None], ...]
-
-    @classmethod
-    def read_untrusted(cls, body: SipBody) -> _Described | None:
-        """None if there is no SDP. Raises CannotRelay, also for what is no SDP at all."""
-        try:
-            found = find_sdp_untrusted(body)
-            sdps = tuple(Sdp.parse_untrusted(body.content[each.start : each.end]) for each in found)
-        except CannotRelay:
-            raise
-        except BadPacket as error:
-            raise CannotRelay(error.status, error.reason) from error
-        for sdp in sdps:
-            check_relayable(sdp)
-        media = []
-        for index in range(max((len(sdp.media) for sdp in sdps), default=0)):
-            copies = [sdp for sdp in sdps if index < len(sdp.media)]
-            best = next((sdp for sdp in copies if sdp.media[index].is_active), copies[0])
-            media.append((best.media[index], best.leader(index)))
-        return cls(found, sdps, tuple(media)) if sdps else None
-
-
-@dataclass(slots=True)
-class _Branch:
-    """One dialog of the call, early or confirmed."""
-
-    state: State = State.STABLE
-    is_previewed: bool = False
-    streams: list[Stream] = field(default_factory=list)
-
-    def grow(self, described: _Described) -> None:
-        """A stream for each m-line; an m-line may change its kind (audio to image) and stays the same stream."""
-        for medium, _ in described.media[len(self.streams) :]:
-            self.streams.append(Stream(medium.index, medium.kind))
-        for stream, (medium, _) in zip(self.streams, described.media, strict=False):
-            stream.kind = medium.kind
-
-    def advance(self, side: Side, carriage: Carriage, parties: Sequence[Party]) -> None:
-        """Step the exchange and let the words of ``side`` mean what they mean in this state."""
-        before = self.state
-        self.state, meaning = TRANSITIONS[before, (side, carriage)]
-        if carriage is Carriage.OPENING and before in (State.HEARD_IN_REPLY, State.SPOKEN_IN_REPLY):
-            self._agree()  # it was a needless copy, or its answer never came by
-        for stream, party in zip(self.streams, parties, strict=False):
-            if meaning is Meaning.OFFER:
-                stream.offers[side] = party
-            else:
-                stream.take_effect(side, party)
-        self.is_previewed = meaning is Meaning.PREVIEW
-        if meaning is Meaning.ANSWER:
-            self._agree(_other(side))
-
-    def settle(self) -> None:
-        """A 2xx came: what was only previewed counts as the answer, for those who do not repeat it."""
-        if self.is_previewed and self.state in (State.HEARD, State.SPOKEN):
-            self._agree(Side.HEARD if self.state is State.HEARD else Side.SPOKEN)
-            self.state = State.STABLE
-
-    def withdraw(self, side: Side) -> None:
-        self.state = withdrawn(self.state, side)
-        for stream in self.streams:
-            stream.withdraw(side)
-
-    def _agree(self, offerer: Side | None = None) -> None:
-        for stream in self.streams:
-            if offerer is not None:
-                stream.offers.pop(offerer, None)
-            stream.agree()
 
 
 class CallMedia:
@@ -124,7 +49,7 @@ class CallMedia:
         self._channels = channels
         self._rules = rules
         self._counters = counters
-        self._branches: dict[bytes, _Branch] = {}
+        self._branches: dict[bytes, Branch] = {}
         self._settled: set[bytes] = set()
         self._holders: dict[Lease, int] = {}
         self._is_closed = False
@@ -147,7 +72,7 @@ class CallMedia:
         if described is None:
             return ()
         if carriage is Carriage.OPENING:
-            _refuse_if_nothing_is_relayed(described)
+            described.refuse_if_nothing_is_relayed()
         branch = self._branch(fork, Side.HEARD)
         branch.grow(described)
         self._allocate(branch, described)
@@ -159,6 +84,8 @@ class CallMedia:
         if any(party.rtp is None and not (party.is_closed or party.is_held) for party in parties):
             self._counters.bump("media.unusable_address")
         branch.advance(Side.HEARD, carriage, parties)
+        if carriage is not Carriage.OPENING:
+            self._listen_to(fork, now)
         self._reconcile(branch, now)
         return tuple(stream.channel for stream in branch.streams[: len(described.media)])
 
@@ -176,7 +103,7 @@ class CallMedia:
         branch = self._branch(fork, Side.SPOKEN)
         branch.grow(described)
         ipv6 = self._family(branch)
-        own = [_needs_lease(medium, leader) for medium, leader in described.media]
+        own = described.own_leases
         _check_channels(channels, own)
         self._take(branch, own, ipv6, now)
         self._branches[fork] = branch
@@ -196,6 +123,7 @@ class CallMedia:
         if winner is None:
             return
         winner.settle()
+        self._hush(winner, False, now)
         for rival in set(self._branches) - self._settled - {ROOT}:
             self.drop_fork(rival, LOSER_LINGER_S, now)
 
@@ -217,6 +145,9 @@ class CallMedia:
             self._channels.free(stream.channel)
             if stream.lease is not None:
                 self._let_go(stream.lease, linger_s, now)
+        early = [each for name, each in self._branches.items() if name != ROOT and name not in self._settled]
+        if early and not self._settled and all(stream.is_hushed for each in early for stream in each.streams):
+            self._hush(early[-1], False, now)
 
     def close(self, linger_s: float, now: float) -> None:
         """End the call: every lease is released to drain for ``linger_s``, every channel freed. May be called twice."""
@@ -239,20 +170,20 @@ class CallMedia:
         known = (at for lease in self._holders if (at := self._plane.active_at(lease.id)) is not None)
         return max(known, default=None)
 
-    def _read_untrusted(self, body: SipBody) -> _Described | None:
+    def _read_untrusted(self, body: SipBody) -> Described | None:
         if self._is_closed:
             raise LocalMisuse(f"the media of call {self._call} is closed")
-        described = _Described.read_untrusted(body)
+        described = Described.read_untrusted(body)
         if described is not None and any(medium.port and not medium.is_relayed for medium, _ in described.media):
             self._counters.bump("media.refused_transport")
         return described
 
-    def _branch(self, fork: bytes, side: Side) -> _Branch:
+    def _branch(self, fork: bytes, side: Side) -> Branch:
         """The dialog of ``fork``; a new one begins with what the initial INVITE offered."""
         root = self._branches.get(ROOT)
         if fork in self._branches or root is None:
-            return self._branches.get(fork) or _Branch()
-        branch = _Branch(root.state if root.state in (State.HEARD, State.SPOKEN) else State.STABLE)
+            return self._branches.get(fork) or Branch()
+        branch = Branch(root.state if root.state in (State.HEARD, State.SPOKEN) else State.STABLE)
         for source in root.streams:
             stream = Stream(source.index, source.kind, lease=source.lease, offers=dict(source.offers))
             if side is Side.HEARD and root.state is State.SPOKEN:
@@ -263,7 +194,30 @@ class CallMedia:
         self._branches[fork] = branch
         return branch
 
-    def _allocate(self, branch: _Branch, described: _Described) -> None:
+    def _listen_to(self, fork: bytes, now: float) -> None:
+        """Of the early dialogs of one offer that this face spoke, the one whose answer came last is heard (I4).
+
+        Encrypted streams are left alone: the caller tells them apart by their keys, and DTLS must not wait for an answer.
+        """
+        root = self._branches.get(ROOT)
+        if fork == ROOT or self._settled or root is None or root.state is not State.SPOKEN:
+            return
+        for name, branch in self._branches.items():
+            if name != ROOT:
+                self._hush(branch, name != fork, now)
+
+    def _hush(self, branch: Branch, is_hushed: bool, now: float) -> None:
+        changed = [
+            stream
+            for stream in branch.streams
+            if stream.is_hushed is not is_hushed and not (is_hushed and stream.is_secure)
+        ]
+        for stream in changed:
+            stream.is_hushed = is_hushed
+        if changed:
+            self._reconcile(branch, now)
+
+    def _allocate(self, branch: Branch, described: Described) -> None:
         """A channel for each m-line that wants one and has none; all or nothing."""
         fresh: list[Stream] = []
         try:
@@ -277,7 +231,7 @@ class CallMedia:
                 stream.channel = 0
             raise
 
-    def _take(self, branch: _Branch, own: Sequence[bool], ipv6: bool, now: float) -> None:
+    def _take(self, branch: Branch, own: Sequence[bool], ipv6: bool, now: float) -> None:
         """A lease for each m-line that needs its own and has none of that address family; all or nothing."""
         needy = [
             stream
@@ -328,26 +282,20 @@ class CallMedia:
         else:
             holder.hand_over(stream)
 
-    def _family(self, branch: _Branch) -> bool:
+    def _family(self, branch: Branch) -> bool:
         """Whether to advertise IPv6: as the party does, if it has said."""
         heard = (stream.offers.get(Side.HEARD) or stream.terms.heard for stream in branch.streams)
         said = (party.is_ipv6 for party in heard if party is not None and party.is_ipv6 is not None)
         return self._rules.family(next(said, None))
 
-    def _untie(self, branch: _Branch, now: float) -> None:
+    def _untie(self, branch: Branch, now: float) -> None:
         for stream in branch.streams:
             stream.untie(self._plane, now)
 
-    def _reconcile(self, branch: _Branch, now: float) -> None:
+    def _reconcile(self, branch: Branch, now: float) -> None:
         for stream in branch.streams:
             leader = None if stream.leader is None else branch.streams[stream.leader]
             stream.reconcile(self._plane, self._rules, None if leader is None else leader.lease, now)
-
-
-def _refuse_if_nothing_is_relayed(described: _Described) -> None:
-    wanted = [medium for medium, _ in described.media if medium.port]
-    if wanted and not any(medium.is_relayed for medium in wanted):
-        raise CannotRelay(488, f"media over {wanted[0].proto} is not relayed")
 
 
 def _check_channels(channels: Sequence[int], own: Sequence[bool]) -> None:
@@ -358,16 +306,8 @@ def _check_channels(channels: Sequence[int], own: Sequence[bool]) -> None:
         raise CannotRelay(488, "the other end gave a channel that is none for media")
 
 
-def _needs_lease(medium: Medium, leader: int | None) -> bool:
-    return medium.port != 0 and medium.is_relayed and leader is None
-
-
-def _lease_of(branch: _Branch, medium: Medium, leader: int | None) -> Lease | None:
+def _lease_of(branch: Branch, medium: Medium, leader: int | None) -> Lease | None:
     """The lease whose port stands in the m-line: its own, its bundle's, or none."""
     if not medium.port or not medium.is_relayed:
         return None
     return branch.streams[medium.index if leader is None else leader].lease
-
-
-def _other(side: Side) -> Side:
-    return Side.SPOKEN if side is Side.HEARD else Side.HEARD

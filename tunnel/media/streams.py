@@ -141,7 +141,7 @@ class StreamView:
 
 @dataclass(slots=True)
 class Stream:
-    """The m-line ``index`` of one dialog. ``channel`` 0: none yet."""
+    """The m-line ``index`` of one dialog. ``channel`` 0: none yet. ``is_hushed``: another early dialog is listened to."""
 
     index: int
     kind: str
@@ -150,6 +150,7 @@ class Stream:
     offers: dict[Side, Party] = field(default_factory=dict)
     terms: Terms = field(default_factory=Terms)
     agreed: Terms = field(default_factory=Terms)
+    is_hushed: bool = False
     _muxed: bool = False
     _tied: tuple[int, int] | None = None
     _aimed: Aim | None = None
@@ -178,6 +179,11 @@ class Stream:
         self.channel, self._tied, self._aimed = 0, None, None
 
     @property
+    def is_secure(self) -> bool:
+        """Whether only its parties can make its packets."""
+        return self.terms.heard is not None and self.terms.heard.is_secure
+
+    @property
     def leader(self) -> int | None:
         """The m-line whose port was said to the party for this one, if it is in a bundle."""
         spoken = self._spoken()
@@ -192,7 +198,8 @@ class Stream:
         heard = self.terms.heard
         travels_along = self.leader is not None and (heard is None or heard.is_closed or heard.is_bundled)
         lease = self.lease if self.leader is None else bundle
-        wanted = (lease.id, self.channel) if lease is not None and self.channel and not travels_along else None
+        is_silent = travels_along or self.is_hushed or not self.channel
+        wanted = (lease.id, self.channel) if lease is not None and not is_silent else None
         if wanted != self._tied:
             self.untie(plane, now)
             if wanted is not None:

@@ -129,10 +129,19 @@ class Answers:
         )
 
     def _record_routes(self, request: Message, response: Message, own: bytes) -> list[bytes]:
-        """The Record-Route set that the sender is to see: its own side's, ours on top (RFC 3261 section 16.7, D3)."""
+        """The Record-Route set that the sender is to see: its own side's, ours on top (RFC 3261 section 16.7, D3).
+
+        Without hiding, what the proxies beyond the wall put above the value of our other end stands above ours.
+        """
         if request.method not in RECORD_ROUTED or not 100 < response.status < 300:
             return []
-        return [b"Record-Route: " + own, *request.lines("record-route")]
+        beyond: list[bytes] = []
+        if not self._half.hide_full:
+            sent = [value.text for value in request.values("record-route")]
+            came = [value.text for value in response.values("record-route")]
+            if len(came) > len(sent) and came[len(came) - len(sent) :] == sent:
+                beyond = [b"Record-Route: " + value for value in came[: len(came) - len(sent) - 1]]
+        return [*beyond, b"Record-Route: " + own, *request.lines("record-route")]
 
     def _follow(self, arrival: Arrival, response: Message, now: float) -> None:
         """What a response means for its call and for the sender's registration."""

@@ -35,9 +35,57 @@ def test_each_early_dialog_has_its_own_port_inside_and_the_one_offered_outside(p
     """I4: each early dialog has its own port inside and the one offered outside."""
     first, second = answer(pair, b"b1", B1, PREVIEW), answer(pair, b"b2", B2, PREVIEW)
     assert first != second
-    assert_audio(pair, B1, first)
-    assert_audio(pair, B2, second)
     assert len(pair.server.plane.held) == 1
+
+
+def test_of_two_tones_the_latest_is_heard(pair: MediaPair) -> None:
+    """I4: the fork whose 18x with SDP came last plays, the other is silent; whoever answers is heard again."""
+    first = answer(pair, b"b1", B1, PREVIEW)
+    assert_audio(pair, B1, first)
+    second = answer(pair, b"b2", B2, PREVIEW)
+    assert_audio(pair, B2, second)
+    assert pair.audio_in(B1, 20000) is None
+    assert answer(pair, b"b1", B1, PREVIEW) == first
+    assert_audio(pair, B1, first)
+    assert pair.audio_in(B2, 20000) is None
+    assert answer(pair, b"b2", B2, Carriage.REPLY) == second  # a reliable 183
+    assert_audio(pair, B2, second)
+    pair.settle(b"b1")  # its 2xx repeats no SDP
+    assert_audio(pair, B1, first)
+    pair.close()
+    pair.assert_nothing_left()
+
+
+def test_encrypted_forks_are_not_silenced() -> None:
+    """I4: DTLS of every fork goes on while they ring, or the one that answers would be late with its keys."""
+    pair = MediaPair()
+    secure = "audio {} UDP/TLS/RTP/SAVP 0"
+    pair.inside(sdp(CALLER_IP, secure.format(40000)), OPENING, ROOT)
+    for fork, (host, port) in ((b"b1", B1), (b"b2", B2)):
+        pair.outside(sdp(host, secure.format(port)), PREVIEW, fork, source=host)
+    assert pair.audio_in(B1, 20000) is not None
+    assert pair.audio_in(B2, 20000) is not None
+
+
+def test_the_fork_that_is_left_is_heard_again(pair: MediaPair) -> None:
+    """I4: the one that played last is over (199): the other's tone is back."""
+    first = answer(pair, b"b1", B1, PREVIEW)
+    answer(pair, b"b2", B2, PREVIEW)
+    for end in (pair.agent, pair.server):
+        end.media.drop_fork(b"b2", 0.0, pair.now)
+    assert_audio(pair, B1, first)
+    pair.close()
+    pair.assert_nothing_left()
+
+
+def test_an_update_of_an_early_callee_does_not_change_who_is_heard(pair: MediaPair) -> None:
+    """I4: only a provisional response with SDP does."""
+    answer(pair, b"b1", B1, Carriage.REPLY)
+    second = answer(pair, b"b2", B2, Carriage.REPLY)
+    pair.outside(sdp(B1[0], "7104", version=2), OPENING, b"b1", source=B1[0])
+    pair.inside(sdp(CALLER_IP, "40000"), Carriage.REPLY, b"b1")
+    assert_audio(pair, B2, second)
+    assert pair.audio_in((B1[0], 7104), 20000) is None
 
 
 def test_the_first_fork_inherits_the_channel_of_the_offer(pair: MediaPair) -> None:
