@@ -82,6 +82,10 @@ class LanPolicy:
             return NextHop(request.request_uri, self._pbx)
         return NextHop(_at_host_of(pbx.text, uri.user), self._pbx)
 
+    def turn(self, request_uri: bytes) -> NextHop:
+        """A call of two outside parties is the PBX's affair; without one it turns round at this face."""
+        return NextHop(request_uri, self._pbx or request_uri, turns=not self._pbx)
+
 
 def _at_host_of(uri: bytes, user: bytes | None) -> bytes:
     """The PBX's URI for the number that was dialled."""

@@ -1,7 +1,8 @@
 """Who gets in from the internet, and to which tenant: default deny (FIELD-NOTES 3-#8, contract: the public face).
 
-In this order: a dialog that we carry, a live mask, a tenant's domain, a tenant's trunk, a registrar where somebody of the
-tenant is registered. Everything else is dropped without a word. The last two may also ask how we are (OPTIONS to nobody).
+In this order: a dialog that we carry, a live mask, a tenant's domain, what a tenant with a trunk sent to this face itself,
+a tenant's trunk, a registrar where somebody of the tenant is registered. Everything else is dropped without a word. The
+last two may also ask how we are (OPTIONS to nobody).
 """
 
 from __future__ import annotations
@@ -101,6 +102,8 @@ class Gatekeeper:
             return self._of_tenants((tenant,), Purpose.DOMAIN)
         if uri is None and host not in self.tenants.trunks:
             return None, Drop("sip.dropped.unknown_target")
+        if host == flow.local.host and (turned := self._turned(request)) is not None:
+            return turned
         if uri is not None and request.method == "OPTIONS" and not uri.user:
             return None, self._health(host, now)
         if host in self.tenants.trunks:
@@ -122,10 +125,10 @@ class Gatekeeper:
         if tenant is None:
             return None
         for door in self._doors.values():
-            if door.tenant == tenant and door.masks.leads_inside(uri, now):
+            if door.tenant == tenant and door.masks.is_live(uri, now):
                 return (door, Admit(Purpose.MASK)) if door.is_up else (None, OFFLINE)
         for owner, masks in self._absent.values():
-            if owner == tenant and masks.leads_inside(uri, now):
+            if owner == tenant and masks.is_live(uri, now):
                 return None, OFFLINE
         return None
 
@@ -137,6 +140,20 @@ class Gatekeeper:
         if not tenants and not doors:
             return Drop("sip.dropped.unknown_source")
         return Answer(200, "OK") if any(door.takes_calls for door in doors) else NO_TUNNEL
+
+    def _turned(self, request: Message) -> tuple[Door | None, Admit | Answer | Drop] | None:
+        """A request that a tenant sent out to the face itself: for whom the trunk dials there, so for its own PBX.
+
+        It is known by the branch that we gave it, and comes from our own address, so nobody else can have sent it.
+        """
+        door = self._doors.get(self._index.branches.get(request.top_via.branch, -1))
+        if door is None:
+            return None
+        if request.method == "OPTIONS" and request.uri is not None and not request.uri.user:
+            return None, Answer(200, "OK")
+        if not any(door.tenant in tenants for tenants in self.tenants.trunks.values()):
+            return None, Answer(404, "Not Found", "addressed to the server itself")
+        return self._of_tenants((door.tenant,), Purpose.TRUNK)
 
     def _of_tenants(self, tenants: Iterable[int], purpose: Purpose) -> tuple[Door | None, Admit | Answer | Drop]:
         """An agent of the one tenant that this is for."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from outside_server.limits import CallLimits
 from tunnel.address import Address, IPAddress, private_network
-from tunnel.sip.contacts import MASK_PARAM
 from tunnel.sip.face_index import FaceAddresses
 from tunnel.sip.message import Message
 from tunnel.sip.policy import Answer, NextHop
@@ -44,22 +43,25 @@ class PublicPolicy:
         return self._limits.refuse(now)
 
     def route(self, request: Message, crossed: RequestCrossed) -> NextHop | Answer:
-        """As the Request-URI says; what was addressed to the agent itself goes to the place that the agent named, and so
-        does a URI of another scheme (``tel:``), which is left as it is (DEC7)."""
+        """As the Request-URI says, be it this face itself, where the gatekeeper knows whose numbers those are; what was
+        addressed to the agent itself goes to the place that the agent named, and so does a URI of another scheme
+        (``tel:``), which is left as it is (DEC7)."""
         uri = request.uri
         if uri is None:
             if not crossed.target:
                 return Answer(416, "Unsupported URI Scheme", "nothing says where such a URI goes: set lan.outside")
             return NextHop(request.request_uri, crossed.target)
         if not crossed.target:
-            if self._addresses.is_own(uri) and not uri.has_param(MASK_PARAM):
-                return Answer(404, "Not Found", "addressed to the server itself")
-            return NextHop(uri.text, uri.text)
+            return NextHop(uri.text, uri.text, turns=self._addresses.is_own(uri))
         target = sip_uri(crossed.target)
         if target is None:
             return Answer(416, "Unsupported URI Scheme", "lan.outside is no SIP URI")
         named = target.text if uri.user is None else target.with_user(uri.user)
         return NextHop(named, named)
+
+    def turn(self, request_uri: bytes) -> NextHop:
+        """It comes in again as if from the internet."""
+        return NextHop(request_uri, request_uri, turns=True)
 
 
 def never_sent_to(ip: IPAddress, loopback_is_fine: bool) -> bool:

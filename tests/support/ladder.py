@@ -21,6 +21,7 @@ from tunnel.address import Address, parse_address
 from tunnel.sip.flow import Flow
 from tunnel.sip.message import Message, parse_untrusted
 from tunnel.sip.name_addr import NameAddr
+from tunnel.sip.next_hop import literal_target
 from tunnel.sip.response import build_response
 from tunnel.sip.uri import SipUri
 
@@ -68,6 +69,12 @@ def places_in(sdp: bytes) -> list[tuple[str, int]]:
         named = (medium.partition(b"\nc=")[2] or session.partition(b"\nc=")[2]).split()
         places.append((named[2].decode() if len(named) > 2 else "", int(medium.split()[1])))
     return places
+
+
+def _literal(uri: bytes) -> str:
+    """Address and port that ``uri`` names; nothing where it names no address."""
+    target = literal_target(SipUri.parse_untrusted(uri))
+    return "" if target is None else str(target.address)
 
 
 class Phone:
@@ -145,7 +152,8 @@ class Phone:
             return str(message.top_via.return_address)
         routes = message.values("route")
         if not routes:
-            return self.outbound
+            to = self.outbound or _literal(message.request_uri)
+            return "" if to == self.seen_from else to
         strict = b";lr" not in routes[0].text
         uri = SipUri.parse_untrusted(message.request_uri if strict else uri_in(routes[0].text))
         return f"{uri.hostport.decode()}"

@@ -151,6 +151,7 @@ class Side:
             hide_full=hide_full,
         )
         self.proxy = HalfProxy(self.half)
+        self.is_own = {at.host, at6.host}.__contains__
         if outside:
             self.door = OpenDoor(1, TENANT, masks)
             self.gatekeeper.open(self.door)

@@ -26,14 +26,16 @@ __all__ = ["Proxy", "Registrar"]
 class Proxy:
     """Record-routes everything that passes.
 
-    ``onward``: where requests go that have no further Route (else where their Request-URI says).
+    ``onward``: where requests go that have no further Route (else where their Request-URI says); ``gateway``: where
+    those go that lead to no host of this side.
     """
 
-    def __init__(self, world: World, address: str, *, onward: str = "") -> None:
+    def __init__(self, world: World, address: str, *, onward: str = "", gateway: str = "") -> None:
         self.world = world
         self.address = address
         self.outside = not address.startswith(("10.1.", "[fd00:1"))
         self.onward = onward
+        self.gateway = gateway
         self.seen: list[Message] = []
         world.attach(self.outside, address, self)
 
@@ -69,7 +71,12 @@ class Proxy:
         edit.insert_above("via", f"Via: SIP/2.0/UDP {self.address};branch={self.branch(request, leg)}".encode())
         if request.method in ("INVITE", "SUBSCRIBE", "REFER", "NOTIFY", "UPDATE"):
             edit.insert_above("record-route", f"Record-Route: {self.route}".encode())
-        return edit.result(), _host(routes[0] if routes else onward)
+        to = _host(routes[0] if routes else onward)
+        return edit.result(), self.gateway if self.gateway and not self._is_near(to) else to
+
+    def _is_near(self, to: str) -> bool:
+        """Whether ``to`` is on this side."""
+        return to.startswith(("10.1.", "[fd00:1")) is not self.outside
 
     def back(self, response: Message) -> None:
         values = response.values("via")
@@ -96,8 +103,10 @@ class Proxy:
 class Registrar(Proxy):
     """Accepts a REGISTER with credentials, whatever they are; without, it challenges."""
 
-    def __init__(self, world: World, address: str, domain: str, *, strips_masks: bool = False) -> None:
-        super().__init__(world, address)
+    def __init__(
+        self, world: World, address: str, domain: str, *, strips_masks: bool = False, gateway: str = ""
+    ) -> None:
+        super().__init__(world, address, gateway=gateway)
         self.domain = domain
         self.bindings: dict[bytes, dict[bytes, int]] = {}
         self.strips_masks = strips_masks

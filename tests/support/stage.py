@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from support.ladder import Dialog, Phone
-from support.pair import World
+from support.pair import AGENT, World
 from support.proxies import Registrar
 from tunnel.address import Address
 from tunnel.sip.message import Message
@@ -116,6 +116,7 @@ class Stage:
         self.world = world or self._new_world(way, hide_full)
         {"A": self._hosted_registrar, "B": self._trunk, "C": self._remote_worker}[way]()
         self.caller, self.callee = (self.inside, self.outside) if caller_inside else (self.outside, self.inside)
+        self.talks: list[Talk] = []
 
     @staticmethod
     def _new_world(way: str, hide_full: bool) -> World:
@@ -136,12 +137,12 @@ class Stage:
         self.outside = self.outside_phone("bob", BOB)
 
     def _trunk(self) -> None:
-        self.registrar = Registrar(self.world, PBX, "10.1.0.5")
+        self.registrar = Registrar(self.world, PBX, "10.1.0.5", gateway=str(AGENT))
         self.inside = self.inside_phone("alice", ALICE)
         self.outside = self.outside_phone("bob", TRUNK)
 
     def _remote_worker(self) -> None:
-        self.registrar = Registrar(self.world, PBX, OFFICE)
+        self.registrar = Registrar(self.world, PBX, OFFICE, gateway=str(AGENT))
         self.inside = self.inside_phone("alice", ALICE)
         self.outside = self.outside_phone("bob", BOB_AT_HOME, seen_from=BOB_SEEN)
 
@@ -207,6 +208,8 @@ class Stage:
         """What ``by`` dials to reach ``phone``."""
         if self.way != "B":
             return phone.aor
+        if phone.outside and (by.outside or phone is not self.outside):
+            return f"sip:{phone.user}@{phone.address}"
         if by.outside:
             return f"sip:{phone.user}@203.0.113.10"
         return f"sip:{phone.user}@10.1.0.2" if phone.outside else phone.aor
@@ -219,16 +222,29 @@ class Stage:
 
     def talk(self, *, body: bytes | None = None, answer: bytes | None = None, headers: Sequence[str] = ()) -> Talk:
         """A whole set-up: INVITE, 180, 200, ACK."""
-        invite = self.invite(body=body, headers=headers)
-        arrived = self.callee.got("INVITE")
-        self.callee.answer(arrived, 180)
-        self.caller.got(180)
-        callee = self.callee.accept(arrived, body=answer)
-        ok = self.caller.got(200)
-        caller = Dialog.of_caller(self.caller, invite, ok)
-        caller.ack()
-        self.callee.got("ACK")
-        return Talk(caller, callee, invite, arrived, ok)
+        return self.call(self.caller, self.callee, body=body, answer=answer, headers=headers)
+
+    def call(
+        self,
+        caller: Phone,
+        callee: Phone,
+        *,
+        body: bytes | None = None,
+        answer: bytes | None = None,
+        headers: Sequence[str] = (),
+    ) -> Talk:
+        """The same between any two phones of this way."""
+        invite = caller.invite(self.uri_of(callee, caller), body=body, headers=headers)
+        arrived = callee.got("INVITE")
+        callee.answer(arrived, 180)
+        caller.got(180)
+        answering = callee.accept(arrived, body=answer)
+        ok = caller.got(200)
+        calling = Dialog.of_caller(caller, invite, ok)
+        calling.ack()
+        callee.got("ACK")
+        self.talks.append(Talk(calling, answering, invite, arrived, ok))
+        return self.talks[-1]
 
     # What they hear
 
@@ -249,18 +265,17 @@ class Stage:
         near, far = self.world.public_side, self.world.lan_side
         if not speaker.outside:
             near, far = far, near
-        packet = speaker.speaks_from(stream), sent_to
-        while True:
-            channel = near.plane.from_network(*packet)
+        source = speaker.speaks_from(stream)
+        while near.is_own(sent_to.host):  # once, or once more for each turn of a hairpin call
+            channel = near.plane.from_network(source, sent_to)
             if channel is None:
                 return None
             onward = far.plane.to_network(channel)
             if onward is None:
                 aim = far.plane.aim_of(channel)
                 return None if aim is None else aim.sip_source
-            if onward[1] not in [lease.rtp for lease in far.plane.held.values()]:
-                return onward[1]
-            near, far, packet = far, near, onward  # a hairpin: from one lease of that face to another
+            (source, sent_to), near, far = onward, far, near
+        return sent_to
 
     def assert_audio(self, stream: int = 0) -> None:
         """Both hear each other."""

@@ -153,8 +153,8 @@ class Answers:
         if request.method == "REGISTER" and response.status < 300 and arrival.crossed is not None:
             note_registration(half, request, arrival.crossed, arrival.source, response, now)
         if call is not None:
-            if request.method == "SUBSCRIBE" and response.status < 300:
-                half.touch_call(call, response, now)
+            if request.method in ("SUBSCRIBE", "REFER") and response.status < 300:
+                half.note_subscription(call, request, now, response)
             self._conclude(arrival, response.status, response.to_tag, now)
 
     def _conclude(self, arrival: Arrival, status: int, to_tag: bytes, now: float) -> None:

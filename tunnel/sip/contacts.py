@@ -32,16 +32,30 @@ class Opened:
     """What a mask stood for: the exact URI, the key of the binding that knows the way, and who was dialled.
 
     ``dialled`` is the user part that came with the mask: a carrier puts the number there that its customer is to see.
+    ``owner`` is whose Contact it is, ``NOBODY`` where it was only mentioned. ``natted``: only a flow leads there.
     """
 
     uri: bytes
     key: bytes
     dialled: bytes | None
+    owner: bytes = b""
+    natted: bool = False
+
+    @property
+    def host(self) -> str:
+        """The host of the exact URI."""
+        return SipUri.parse_untrusted(self.uri).host
 
     @property
     def request_uri(self) -> bytes:
-        """The exact URI (C3), its user replaced where somebody else was dialled."""
+        """The exact URI (C3), its user replaced where somebody else was dialled.
+
+        Who was mentioned in a Refer-To is called, and nobody else; the method that stood there says how, and has no place
+        in a Request-URI (RFC 3261 section 19.1.5).
+        """
         original = SipUri.parse_untrusted(self.uri)
+        if self.owner == NOBODY:
+            return original.without_param("method")
         if self.dialled is None or unquote_to_bytes(self.dialled) == unquote_to_bytes(original.user or b""):
             return self.uri
         return original.with_user(self.dialled)
@@ -76,15 +90,21 @@ class ContactMasks:
         agent = self._agent | (0 if self._outside else _OUTSIDE_BIT)
         step = int((now + self._epoch_s) // _EXPIRY_STEP_S) + 2
         token = self._key.seal_contact(agent, step * _EXPIRY_STEP_S, owner + without_headers(uri))
-        shown = SipUri.parse_untrusted(uri.with_hostport(str(at).encode("ascii")))
-        for name, value in uri.params:
-            if name.lower() == b"maddr" or (value is not None and _ADDRESS_INSIDE.search(value)):
-                shown = SipUri.parse_untrusted(shown.without_param(name.decode("latin-1").lower()))
-        if transport == "udp" and uri.transport not in ("", "udp"):
-            shown = SipUri.parse_untrusted(shown.without_param("transport"))
-        elif transport != "udp" and uri.scheme != "sips":
-            shown = SipUri.parse_untrusted(shown.with_param("transport", transport.encode("ascii")))
-        return shown.with_param(MASK_PARAM, token)
+        return _shown(uri, token, at, transport)
+
+    def mask_again(self, uri: SipUri, at: Address, transport: str, now: float) -> bytes:
+        """The URI to show on this face for ``uri``, which bears a live mask as the other face shows it.
+
+        For those whom only we can reach: a party of this side behind a NAT, shown to another one of this side.
+        """
+        mask = self._opened(uri, now)
+        token = uri.param(MASK_PARAM) or b""
+        if mask is not None and self._key is not None:
+            binding = self._bindings.get(mask.digest, now) if mask.uri is None else None
+            sealed = mask.uri if binding is None else binding.owner + binding.contact
+            if sealed is not None:
+                token = self._key.seal_contact(mask.agent, mask.expiry, sealed)
+        return _shown(uri, token, at, transport)
 
     def open_own(self, uri: SipUri, now: float) -> Opened | None:
         """The Contact of *this* side that ``uri`` stands for (C3).
@@ -94,19 +114,15 @@ class ContactMasks:
         mask = self._opened(uri, now)
         if mask is None or self._leads_outside(mask) is not self._outside:
             return None
-        if mask.uri is not None:
-            return Opened(mask.uri[OWNER_BYTES:], mask.digest, uri.user)
         binding = self._bindings.get(mask.digest, now)
-        return None if binding is None else Opened(binding.contact, mask.digest, uri.user)
+        natted = binding is not None and binding.natted
+        if mask.uri is not None:
+            return Opened(mask.uri[OWNER_BYTES:], mask.digest, uri.user, mask.uri[:OWNER_BYTES], natted)
+        return None if binding is None else Opened(binding.contact, mask.digest, uri.user, binding.owner, natted)
 
     def is_live(self, uri: SipUri, now: float) -> bool:
         """Whether ``uri`` bears a mask of this agent, whichever side it stands for, that has not expired."""
         return self._opened(uri, now) is not None
-
-    def leads_inside(self, uri: SipUri, now: float) -> bool:
-        """Whether ``uri`` bears a live mask of this agent that stands for a Contact inside."""
-        mask = self._opened(uri, now)
-        return mask is not None and not self._leads_outside(mask)
 
     @staticmethod
     def _leads_outside(mask: ContactMask) -> bool:
@@ -118,6 +134,19 @@ class ContactMasks:
         if not isinstance(mask, ContactMask) or mask.expiry <= now + self._epoch_s:
             return None
         return mask if mask.agent & ~_OUTSIDE_BIT == self._agent else None
+
+
+def _shown(uri: SipUri, token: bytes, at: Address, transport: str) -> bytes:
+    """``uri`` with our address and ``token`` in the place of what names the other side (C1, C2)."""
+    shown = SipUri.parse_untrusted(uri.with_hostport(str(at).encode("ascii")))
+    for name, value in uri.params:
+        if name.lower() == b"maddr" or (value is not None and _ADDRESS_INSIDE.search(value)):
+            shown = SipUri.parse_untrusted(shown.without_param(name.decode("latin-1").lower()))
+    if transport == "udp" and uri.transport not in ("", "udp"):
+        shown = SipUri.parse_untrusted(shown.without_param("transport"))
+    elif transport != "udp" and uri.scheme != "sips":
+        shown = SipUri.parse_untrusted(shown.with_param("transport", transport.encode("ascii")))
+    return shown.with_param(MASK_PARAM, token)
 
 
 def without_headers(uri: SipUri) -> bytes:

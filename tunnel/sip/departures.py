@@ -115,14 +115,19 @@ class Departures:
         return self._by_branch.get(branch)
 
     def has_sent(self, request: Message) -> bool:
-        """Whether ``request`` is one that we sent: with the same Request-URI and Route, and a branch of ours below."""
+        """Whether ``request`` is one that we sent: with the same Request-URI and Route, and a branch of ours below.
+
+        What we sent to this face itself, and that nobody has had since, has only turned.
+        """
         routes = tuple(value.text for value in request.values("route"))
-        for value in request.values("via"):
+        for place, value in enumerate(request.values("via")):
             try:
                 departure = self.of_branch(Via.parse_untrusted(value.text).branch)
             except BadPacket:
                 continue
-            if departure is not None and (departure.hop.request_uri, departure.routes) == (request.request_uri, routes):
+            if departure is None or (departure.hop.turns and not place):
+                continue
+            if (departure.hop.request_uri, departure.routes) == (request.request_uri, routes):
                 return True
         return False
 

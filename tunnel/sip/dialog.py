@@ -13,6 +13,7 @@ from tunnel.media.offer_answer import CallMedia
 from tunnel.sip.flow import Flow
 from tunnel.sip.grammar import number
 from tunnel.sip.message import Message
+from tunnel.sip.subscriptions import Subscriptions
 
 __all__ = ["Call", "CallTable", "Dialog", "DialogKey", "Party"]
 
@@ -62,7 +63,7 @@ class Call:
     credentials (see trust.py).
     ``expires_at``: when it is forgotten, None while only its end can tell. ``alive_at``: when a message of it passed last.
     ``session_expires_s``: the session interval its parties spoke of last (RFC 4028), 0 if they have none. ``top_cseq``:
-    the highest sequence number that a request of it had.
+    the highest sequence number that a request of it had. ``looked_at``: when its timer goes off next.
     """
 
     handle: int
@@ -76,6 +77,7 @@ class Call:
     trusted: bool = True
     may_challenge: bool = True
     media: CallMedia | None = None
+    subscriptions: Subscriptions = field(default_factory=Subscriptions)
     answered_at: float | None = None
     ended: bool = False
     expires_at: float | None = None
@@ -95,6 +97,8 @@ class Call:
             said = message.header("session-expires")
             digits = number(said.value.partition(b";")[0].strip()) if said is not None else None
             self.session_expires_s = min(float(digits or 0), _LONGEST_INTERVAL_S)
+
+    looked_at: float | None = None
 
     def deadline(self) -> float | None:
         return self.expires_at
@@ -170,7 +174,7 @@ class CallTable:
             if before is not None and before is not call:
                 displaced.append(before)
             self._by_dialog[key] = call
-            self._index[key] = self._number
+            self._index.setdefault(key, self._number)  # another session's dialog of the same name stays its own
         return displaced
 
     def find(self, request: Message) -> Call | None:
@@ -194,4 +198,5 @@ class CallTable:
         for key in call.dialog_keys():
             if self._by_dialog.get(key) is call:
                 del self._by_dialog[key]
-                self._index.pop(key, None)
+                if self._index.get(key) == self._number:
+                    del self._index[key]

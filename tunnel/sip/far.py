@@ -23,6 +23,7 @@ from tunnel.sip.next_hop import Target, literal_target
 from tunnel.sip.policy import Answer, NextHop, answer_to
 from tunnel.sip.returns import Returns
 from tunnel.sip.sender import check_lists_untrusted, sip_uri
+from tunnel.sip.subscriptions import SUBSCRIBING
 from tunnel.sip.targets import Targets
 from tunnel.sip.transaction_events import (
     AckLost,
@@ -62,7 +63,8 @@ class Far:
         """Whether ``request`` is one that we sent and that nobody has changed: a loop (RFC 3261 section 16.3 item 4).
 
         With another Request-URI or Route it is a spiral, and so it is with a mask, which means something else where it
-        arrives: no harm, an inside phone calls another through a registrar.
+        arrives: no harm, an inside phone calls another through a registrar. What we sent to this face itself, and that
+        nobody has had since, has only turned.
         """
         if request.uri is not None and self._half.masks.is_live(request.uri, now):
             return False
@@ -150,7 +152,8 @@ class Far:
             half.acknowledge(call)
         if not request.to_tag:
             return
-        half.touch_call(call, request, now)
+        if request.method in SUBSCRIBING:
+            half.note_subscription(call, request, now)
         if request.method == "NOTIFY":
             call.dialog(call.fork_of(request))  # it may come before the answer that makes the dialog
             half.index_call(call, now)

@@ -6,15 +6,13 @@ over the wall and leave by its face (far.py).
 
 from __future__ import annotations
 
-import heapq
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from tunnel.counters import Counters
 from tunnel.media.exchange import Side
 from tunnel.media.offer_answer import CallMedia
+from tunnel.sip.agenda import Agenda, Timed
 from tunnel.sip.bindings import Binding, Bindings
 from tunnel.sip.bodies import bears_media, body_of, carriage, without_media
 from tunnel.sip.contacts import NOBODY, ContactMasks, without_headers
@@ -36,7 +34,6 @@ from tunnel.sip.relay_events import (
 )
 from tunnel.sip.rewrite import Rewriter
 from tunnel.sip.sender import contact_uri, is_natted, is_out_of_reach, owner_of, registration_of, sip_uri, uri_of_value
-from tunnel.sip.subscriptions import lasts_s
 from tunnel.sip.wall import WallMessage
 
 __all__ = [
@@ -92,15 +89,7 @@ class Conclusion:
     fork: bytes
 
 
-class Timed(Protocol):
-    """Something with a deadline; equal only to itself."""
-
-    def deadline(self) -> float | None: ...
-
-    def tick(self, now: float) -> None: ...
-
-
-class Half:
+class Half(Agenda):
     """The shared state of one half proxy. ``number`` is unique on its face; ``outside`` says which face this is."""
 
     def __init__(
@@ -119,6 +108,7 @@ class Half:
         counters: Counters,
         hide_full: bool,
     ) -> None:
+        super().__init__()
         self.number = number
         self.outside = outside
         self.addresses = addresses
@@ -140,29 +130,6 @@ class Half:
         self.link_down_since: float | None = None
         self.draining = False
         self.orphans = OrphanWatch(self.calls, self._close_orphan)
-        self._timers: list[tuple[float, int, Timed]] = []
-        self._order = itertools.count()
-
-    # Timers
-
-    def schedule(self, timed: Timed) -> None:
-        """Have ``timed`` ticked at its deadline; to be called after each change of it."""
-        at = timed.deadline()
-        if at is not None:
-            heapq.heappush(self._timers, (at, next(self._order), timed))
-
-    def due(self, now: float) -> list[Timed]:
-        """Those whose deadline has come, each once."""
-        found: dict[int, Timed] = {}
-        while self._timers and self._timers[0][0] <= now:
-            timed = heapq.heappop(self._timers)[2]
-            at = timed.deadline()
-            if at is not None and at <= now:
-                found[id(timed)] = timed
-        return list(found.values())
-
-    def deadline(self) -> float | None:
-        return self._timers[0][0] if self._timers else None
 
     # Names
 
@@ -240,7 +207,7 @@ class Half:
         """A dialog-forming request passes."""
         self.calls.add(call)
         if call.method != "INVITE":
-            self.touch_call(call, request, call.opened_at)
+            self.note_subscription(call, request, call.opened_at)
             return
         call.media = self.new_media(call.handle)
         if not self.orphans.is_armed:
@@ -251,9 +218,12 @@ class Half:
 
     def conclude(self, call: Call, request: Message, response: Conclusion, offerer: Side, now: float) -> None:
         """What the final answer to ``request`` means for its call. ``offerer``: who sent it, seen from this face."""
+        method, status = request.method, response.status
+        if method in ("SUBSCRIBE", "REFER") and status >= 300 and request.to_tag:
+            call.subscriptions.refused(request, now)
+            self._outlive(call, now)
         if call.ended:
             return
-        method, status = request.method, response.status
         if status < 300:
             if method == "INVITE":
                 self._answer_call(call, response.fork, now)
@@ -298,7 +268,7 @@ class Half:
         if call.ended:
             return
         call.ended = True
-        self.expire(call, now + LATE_S)
+        self._outlive(call, now)
         if call.media is not None:
             call.media.close(linger_s, now)
             call.media = None
@@ -311,23 +281,27 @@ class Half:
         """No ACK came for the answer of ``call``: unless one comes yet, its callee will give it up (13.3.1.4)."""
         self.counters.bump("sip.never_acknowledged")
         if not call.ended:
-            self.expire(call, now + LATE_S)
+            self.expire(call, now + LATE_S, now)
 
     def acknowledge(self, call: Call) -> None:
         """An ACK passed."""
         if not call.ended and call.method == "INVITE":
             call.expires_at = None
 
-    def touch_call(self, call: Call, message: Message, now: float) -> None:
-        """A subscription was refreshed or ended: it lives as long as that says."""
-        if call.method == "INVITE" or call.ended:
-            return
-        self.expire(call, now + min(lasts_s(message), 86_400.0) + LATE_S)
+    def note_subscription(self, call: Call, request: Message, now: float, answer: Message | None = None) -> None:
+        """A SUBSCRIBE, REFER or NOTIFY of ``call`` passes, or the 2xx ``answer`` to one of the first two."""
+        if answer is not None:
+            call.subscriptions.accepted(request, answer, now)
+        elif request.method == "NOTIFY":
+            call.subscriptions.notified(request, now)
+        else:
+            call.subscriptions.asked(request, now)
+        self._outlive(call, now)
 
-    def expire(self, call: Call, at: float) -> None:
-        """Forget ``call`` at ``at``, unless it is said otherwise before."""
-        call.expires_at = at
-        self.schedule(call)
+    def _outlive(self, call: Call, now: float) -> None:
+        """What is not a call, or is none any more, is remembered as long as its subscriptions last."""
+        if call.method != "INVITE" or call.ended:
+            self.expire(call, max(now, call.subscriptions.until or now) + LATE_S, now)
 
     def index_call(self, call: Call, now: float) -> None:
         """Its parties' requests find the call from now on, and no other one with the same tags."""
@@ -342,9 +316,10 @@ class Half:
     def close_call(self, call: Call, now: float) -> None:
         """Forget a call altogether."""
         self.end_call(call, now, linger_s=0.0)
+        call.expires_at = None
         self.calls.remove(call)
 
     def forget_everything(self) -> None:
         """The session is over: nothing on the face may lead here any more."""
         self.index.forget(self.number)
-        self._timers.clear()
+        self.clear()

@@ -22,6 +22,7 @@ from tunnel.sip.message import Message
 from tunnel.sip.policy import Admit, Answer, Purpose, answer_to
 from tunnel.sip.response import build_response
 from tunnel.sip.sender import check_lists_untrusted, contact_uri, uri_of_value
+from tunnel.sip.subscriptions import SUBSCRIBING
 from tunnel.sip.transaction_key import cancelled_key, server_key
 from tunnel.sip.trust import trusts
 from tunnel.sip.wall import CancelCrossed, Failed, RequestCrossed, ResponseCrossed
@@ -165,8 +166,8 @@ class Near:
 
     def _note_party(self, call: Call, message: Message, flow: Flow, natted: bool, now: float) -> None:
         """What a request tells of its sender: where it is reached from now on (RFC 3261 section 12.2.2)."""
-        if message.to_tag:
-            self._half.touch_call(call, message, now)
+        if message.to_tag and message.method in SUBSCRIBING:
+            self._half.note_subscription(call, message, now)
         party = call.party(call.fork_of(message))
         if party is None:
             return

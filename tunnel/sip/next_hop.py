@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunnel.address import Address, is_private
 from tunnel.errors import BadPacket
@@ -17,7 +17,7 @@ from tunnel.sip.policy import Answer, NextHop
 from tunnel.sip.sender import sip_uri
 from tunnel.sip.uri import SipUri
 
-__all__ = ["Target", "default_transport", "leads_nowhere", "literal_target", "next_hop", "way_to"]
+__all__ = ["Target", "default_transport", "leads_nowhere", "literal_target", "next_hop", "turning", "way_to"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,12 @@ def leads_nowhere(text: bytes, face: FaceAddresses, may_send: Callable[[Address]
     except ValueError:
         return False
     return is_foreign if outside else not may_send(there)
+
+
+def turning(way: tuple[NextHop | Answer, tuple[bytes, ...]]) -> tuple[NextHop | Answer, tuple[bytes, ...]]:
+    """``way``, which a party named itself, and which may be the face itself: what it names there lies beyond the wall."""
+    hop, routes = way
+    return (replace(hop, turns=True) if isinstance(hop, NextHop) else hop), routes
 
 
 def default_transport(uri: SipUri) -> str:

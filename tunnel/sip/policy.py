@@ -91,11 +91,15 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class NextHop:
-    """Where a request leaves to: its new Request-URI, and a flow that is known or else a URI to resolve (RFC 3263)."""
+    """Where a request leaves to: its new Request-URI, and a flow that is known or else a URI to resolve (RFC 3263).
+
+    ``turns``: it may be this face itself, where the request comes in again and goes back over the wall (a hairpin).
+    """
 
     request_uri: bytes
     uri: bytes
     flow: Flow | None = None
+    turns: bool = False
 
 
 class FacePolicy(Protocol):
@@ -109,6 +113,9 @@ class FacePolicy(Protocol):
 
     def is_trusted(self, host: str) -> bool:
         """Whether ``host`` (an IP address) is a configured peer, whose word on identities counts (RFC 3325)."""
+
+    def turn(self, request_uri: bytes) -> NextHop:
+        """Where a request goes for a party of the side it came from, whose mask at this face is ``request_uri``."""
 
     def refuse_call(self, now: float) -> Answer | None:
         """The answer to a new call when there are too many of them; None lets it through."""

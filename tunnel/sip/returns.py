@@ -137,7 +137,7 @@ class Returns:
             half.drop_early(call, response.to_tag, now)
         if status < 200:
             return
-        if request.method == "SUBSCRIBE" and status < 300:
-            half.touch_call(call, response, now)
+        if request.method in ("SUBSCRIBE", "REFER") and status < 300:
+            half.note_subscription(call, request, now, response)
         fork = call.fork_of(request) if request.to_tag else response.to_tag
         half.conclude(call, request, Conclusion(status, fork), Side.SPOKEN, now)

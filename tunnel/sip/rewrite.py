@@ -218,7 +218,9 @@ class Rewriter:
             return None
 
         dropped = ("reg-id",) if message.is_request and message.method == "REGISTER" else ()
-        _edit_values(edit, message, "contact", self._restoring(shown, now), dropped, drop_unread=self._outside)
+        own = message.cseq[1] == "REGISTER"  # the user agent's own Contacts, which it must know again
+        restored = self._restoring(shown, at, transport, now, exactly=own)
+        _edit_values(edit, message, "contact", restored, dropped, drop_unread=self._outside)
 
     def _edit_mentions(self, edit: Edit, message: Message, at: Address, transport: str, now: float) -> None:
         """Addresses of third parties: an inside one that goes out is masked, a mask of this side is restored (E)."""
@@ -229,21 +231,38 @@ class Rewriter:
             return None
 
         for name in ("refer-to", "referred-by"):
-            _edit_values(edit, message, name, self._restoring(shown, now), (), drop_unread=False)
+            _edit_values(edit, message, name, self._restoring(shown, at, transport, now), (), drop_unread=False)
+
+    def _place(self, uri: SipUri, at: Address, transport: str) -> tuple[Address, str]:
+        """Where the mask of ``uri`` leads in a message that leaves from ``at``: ``sips:`` is reached by TLS alone (C2)."""
+        if uri.scheme != "sips":
+            return at, transport
+        return self._addresses.pick("tls", at.is_ipv6) or at, "tls"
 
     def _masked(self, uri: SipUri, owner: bytes, at: Address, transport: str, now: float) -> bytes:
-        """The mask for ``uri`` in a message that leaves from ``at``; what is ``sips:`` is reached by TLS alone (C2)."""
-        if uri.scheme == "sips":
-            at = self._addresses.pick("tls", at.is_ipv6) or at
-            transport = "tls"
-        return self._masks.mask(uri, owner, at, transport, now)
+        """The mask for ``uri``, a Contact of ``owner``."""
+        return self._masks.mask(uri, owner, *self._place(uri, at, transport), now)
 
-    def _restoring(self, shown: Callable[[SipUri], bytes | None], now: float) -> Callable[[SipUri], bytes | None]:
-        """``shown``, but what bears one of our masks becomes what it stands for, or stays if that is beyond the wall."""
+    def _restoring(
+        self,
+        shown: Callable[[SipUri], bytes | None],
+        at: Address,
+        transport: str,
+        now: float,
+        *,
+        exactly: bool = False,
+    ) -> Callable[[SipUri], bytes | None]:
+        """``shown``, but what bears one of our masks becomes what it stands for, or stays if that is beyond the wall.
+
+        A party of this side that only its flow leads to is shown to others of this side as we reach it: they might call it
+        at an address of another home than theirs. ``exactly``: not so.
+        """
 
         def restored(uri: SipUri) -> bytes | None:
             opened = self._masks.open_own(uri, now)
             if opened is not None:
+                if not exactly and (opened.natted or (self._outside and is_unreachable(opened.host))):
+                    return self._masks.mask_again(uri, *self._place(uri, at, transport), now)
                 return opened.uri + (b"?" + uri.headers if uri.headers else b"")
             return None if self._masks.is_live(uri, now) else shown(uri)
 

@@ -96,11 +96,13 @@ class Targets:
     def _may_send(self, target: Target, hop: NextHop, now: float) -> bool:
         """Whether ``target`` is one that this face sends to: where a flow leads that is known, or what the policy allows.
 
-        To ourselves goes only what we shall know again: a mask, or a name that may be the domain of a tenant.
+        To ourselves goes only what we shall know again: what turns here, a mask, or a name that may be a tenant's domain.
         """
         if hop.flow is not None and hop.flow.remote == target.address:
             return True
         if (target.transport, target.address) in self._half.addresses.bound:
+            if hop.turns:
+                return True
             uri, goal = sip_uri(hop.uri), sip_uri(hop.request_uri)
             by_name = uri is not None and literal_target(uri) is None
             if not by_name and (goal is None or not self._half.masks.is_live(goal, now)):

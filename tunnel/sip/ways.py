@@ -7,7 +7,7 @@ from tunnel.sip.dialog import Call
 from tunnel.sip.half import Half
 from tunnel.sip.message import Message
 from tunnel.sip.next_hop import leads_nowhere as is_foreign
-from tunnel.sip.next_hop import next_hop, way_to
+from tunnel.sip.next_hop import next_hop, turning, way_to
 from tunnel.sip.policy import Answer, NextHop
 from tunnel.sip.sender import uri_of_value
 from tunnel.sip.uri import SipUri
@@ -22,12 +22,13 @@ def way_of(
     """The next hop and the Route values to leave with.
 
     Only those inside may choose the way with Route; whoever is outside reaches what this face decides, and no more,
-    unless it hands back a Route that we have sealed ourselves (a Service-Route of this side, D6).
+    unless it hands back a Route that we have sealed ourselves (a Service-Route of this side, D6). A mask of the other side is
+    handed back by a party of that side: it calls another one there, as it was referred to.
     """
     if call is not None and request.to_tag:
         party = call.party(call.fork_of(request))
         if party is not None and party.target:
-            return next_hop(party.target, party.route_set, party.flow)
+            return turning(next_hop(party.target, party.route_set, party.flow))
     opened = half.masks.open_own(request.uri, now) if request.uri is not None else None
     if opened is None and request.uri is not None and request.uri.has_param("gr"):
         binding = half.bindings.of_gruu(request.uri, now)
@@ -35,7 +36,10 @@ def way_of(
     if opened is not None:
         if half.bindings.get(opened.key, now) is None and leads_nowhere(half, opened.uri):
             return Answer(480, "Temporarily Unavailable", "the flow to this user agent is not known any more"), ()
-        return way_to(opened, half.bindings, now)
+        return turning(way_to(opened, half.bindings, now))
+    if request.uri is not None and half.masks.is_live(request.uri, now):
+        transport, at = half.addresses.bound[0]
+        return half.policy.turn(half.masks.mask_again(request.uri, at, transport, now)), ()
     routes = _open_routes(half, crossed.routes, now)
     if crossed.routes and half.outside:
         return next_hop(request.request_uri, tuple(routes.get(route, route) for route in crossed.routes), None)

@@ -132,7 +132,16 @@ def test_a_request_that_comes_back_unchanged_is_a_loop(world: World, pbx: Phone)
     assert alice.got("INVITE").request_uri == b"sip:alice@10.1.0.50:5060"
 
 
+def test_at_the_servers_own_address_is_the_pbx_of_a_tenant_with_a_trunk(world: World, pbx: Phone) -> None:
+    """What the trunk dials there may be named in its REFER, and is called from inside then."""
+    alice = Phone(world, "10.1.0.50:5060", "alice")
+    alice.invite("sip:500@203.0.113.10")
+    assert pbx.got("INVITE").request_uri == b"sip:500@10.1.0.5:5060"
+    assert world.take_public() == []
+
+
 def test_nobody_is_at_the_servers_own_address(world: World) -> None:
+    world.set_tenant(domains=("acme.example",))
     alice = Phone(world, "10.1.0.50:5060", "alice")
     alice.invite("sip:x@203.0.113.10")
     alice.got(404)
