@@ -86,6 +86,6 @@ def parse_address(text: str, default_port: int | None = None) -> Address:
         if default_port is None:
             raise BadPacket(f"{text!r} is no address: the port is missing")
         return Address(host, default_port)
-    if not (port_text.isascii() and port_text.isdigit()) or int(port_text) > 65535:
+    if not (port_text.isascii() and port_text.isdigit() and len(port_text) <= 5) or int(port_text) > 65535:
         raise BadPacket(f"{text!r} is no address: a port is a number from 0 to 65535")
     return Address(host, int(port_text))

@@ -25,6 +25,7 @@ from outside_server.policy import PublicPolicy, never_sent_to
 from support.plane import FakePlane
 from tunnel.address import Address, is_private, parse_address
 from tunnel.counters import Counters
+from tunnel.errors import BadPacket
 from tunnel.media.channels import AGENT_CHANNELS, SERVER_CHANNELS, ChannelSpace
 from tunnel.media.offer_answer import CallMedia
 from tunnel.media.streams import FaceRules
@@ -36,26 +37,42 @@ from tunnel.sip.flow import Flow
 from tunnel.sip.half import CallClosed, CallOpened, Half, RelayEvent, is_natted
 from tunnel.sip.mask import MaskKey, TenantHint
 from tunnel.sip.message import Message, parse_untrusted
+from tunnel.sip.name_addr import NameAddr
 from tunnel.sip.next_hop import Target
 from tunnel.sip.policy import Admit, Answer, Drop, FacePolicy
 from tunnel.sip.refusal import explanation
 from tunnel.sip.relay import HalfProxy
 from tunnel.sip.response import build_response
 from tunnel.sip.rewrite import Rewriter
+from tunnel.sip.uri import SipUri
 from tunnel.sip.via import reply_address
 from tunnel.sip.wall import WallMessage, decode_untrusted, encode
 
-__all__ = ["AGENT", "AGENT6", "INSIDE", "SERVER", "SERVER6", "TENANT", "Element", "Side", "World", "leaks"]
+__all__ = [
+    "AGENT",
+    "AGENT6",
+    "INSIDE",
+    "SERVER",
+    "SERVER6",
+    "TENANT",
+    "Element",
+    "Side",
+    "World",
+    "hidden_places",
+    "leaks",
+]
 
 AGENT = Address("10.1.0.2", 5060)
 SERVER = Address("203.0.113.10", 5060)
 AGENT6 = Address("fd00:1::2", 5060)
 SERVER6 = Address("2001:db8::10", 5060)
-INSIDE = re.compile(rb"10\.1\.[0-9]+\.[0-9]+|fd00:1:", re.IGNORECASE)
+OCTET = rb"\.(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})"
+INSIDE = re.compile(rb"10\.1" + OCTET + OCTET + rb"(?![0-9])|fd00:1:", re.IGNORECASE)
 # What is never edited and so may name an inside host: known, and said in the manual (SIP-RULES E).
 NO_SDP = re.compile(
     rb"(?!multipart|application[ \t]*/[ \t]*sdp)[-!%*_+`'~.\w]+[ \t]*/[ \t]*[-!%*_+`'~.\w]+[ \t]*(;|\Z)", re.I
 )
+_SDP_ADDRESSES = re.compile(rb"(?m)^(?:[oc]=|a=(?:rtcp|candidate|remote-candidates|source-filter|acap)[: ]).*")
 NEVER_EDITED = frozenset({"call-id", "from", "to", "in-reply-to", "replaces", "user-agent"})
 ALLOW = (ipaddress.IPv4Network("10.1.0.0/16"), ipaddress.IPv6Network("fd00:1::/32"))
 TENANT, AGENT_NUMBER = 7, 3
@@ -71,11 +88,35 @@ class Element(Protocol):
 
 def leaks(message: Message) -> set[bytes]:
     """The inside addresses in ``message``, but for what is never edited: a body that says it is no SDP among it (G4)."""
-    kind = message.header("content-type")
-    may_be_sdp = kind is None or not NO_SDP.match(kind.value)
-    shown = [message.raw.split(b"\r\n", 1)[0], message.body if may_be_sdp else b""]
+    shown = [_start_line(message), message.body if _may_be_sdp(message) else b""]
     shown += [message.line(header) for header in message.headers if header.name not in NEVER_EDITED]
     return set(INSIDE.findall(b"\r\n".join(shown)))
+
+
+def hidden_places(message: Message) -> set[bytes]:
+    """The inside addresses where the pair hides them, whatever a twisted message says elsewhere (SIP-RULES E, J): hosts
+    and parameters of URIs, Via, the lines of an SDP that bear addresses, where it is an offer, an answer or a menu."""
+    shown = [_start_line(message), *message.lines("via")]
+    if message.cseq_method in ("INVITE", "ACK", "PRACK", "UPDATE", "OPTIONS") and _may_be_sdp(message):
+        shown += _SDP_ADDRESSES.findall(message.body)
+    for name in ("contact", "route", "record-route", "path", "service-route", "refer-to", "referred-by"):
+        for value in message.values(name):
+            try:
+                uri = NameAddr.parse_untrusted(value.text).uri
+            except BadPacket:
+                shown.append(value.text)
+            else:
+                shown.append(uri.hostport + uri.text[slice(*uri.params_span)] if isinstance(uri, SipUri) else b"")
+    return set(INSIDE.findall(b"\r\n".join(shown)))
+
+
+def _start_line(message: Message) -> bytes:
+    return message.raw.split(b"\r\n", 1)[0]
+
+
+def _may_be_sdp(message: Message) -> bool:
+    kind = message.header("content-type")
+    return kind is None or not NO_SDP.match(kind.value)
 
 
 def _usable_outside(host: str) -> bool:
@@ -169,6 +210,7 @@ class World:
         self.crossed: list[WallMessage] = []
         self.is_cut = False
         self.hide_full = hide_full
+        self.searched = leaks  # or hidden_places, where messages are twisted
         self.said_outside: set[bytes] = set()  # inside addresses that outside parties use themselves
         self.elements: dict[tuple[bool, str], Element] = {}
         for side in (self.lan_side, self.public_side):
@@ -263,7 +305,7 @@ class World:
     def _sent(self, side: Side, flow: Flow, data: bytes) -> None:
         message = parse_untrusted(data, stream=flow.reliable)
         if self.hide_full and side.outside:
-            assert leaks(message) <= self.said_outside, f"an inside address went out: {data!r}"
+            assert self.searched(message) <= self.said_outside, f"an inside address went out: {data!r}"
         own = [at for _, at in side.addresses.bound]
         element = self.elements.get((side.outside, str(flow.remote)))
         if element is not None:

@@ -27,6 +27,7 @@ _PLAIN_TRANSFER = frozenset([b"", b"7bit", b"8bit", b"binary"])
 _COMPACT = {b"c": b"content-type", b"e": b"content-encoding", b"l": b"content-length"}
 
 _DESCRIPTION_START = re.compile(rb"(?:\A|(?<=[\r\n]))[vV]=")
+_LIKE_SDP = re.compile(rb"(?:\A|(?<=[\r\n]))[vocmVOCM]=")
 _BLANK_LINE = re.compile(rb"(?:\A|\r?\n)\r?\n")
 _HEADER = re.compile(rb"(?m:^)([^\s:]+)[ \t]*:((?:[^\r\n]|\r?\n[ \t])*)")
 
@@ -122,7 +123,7 @@ def _walk(
     content: bytes, start: int, end: int, mime: _Mime, parts: tuple[_Part, ...], depth: int = 0, signed: bool = False
 ) -> Iterator[FoundSdp]:
     kind = mime.kind
-    if not kind and _DESCRIPTION_START.search(content, start, end):
+    if not kind and _LIKE_SDP.search(content, start, end):
         kind = _SDP  # nothing says so, but whoever expects one will read one
     if kind in _SEALED:
         raise CannotRelay(493, "an encrypted body cannot be relayed with its media")

@@ -31,6 +31,8 @@ _DISCARD = 9  # the port of a stream whose candidates are still to come (RFC 884
 MAX_MEDIA = 32
 
 _LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r|\Z)")
+_LONE_CR = re.compile(rb"\r(?!\n)")
+_ALMOST_A_FIELD = re.compile(rb"[ \t]*[A-Za-z][ \t]*=")
 _TOKEN = re.compile(rb"\S+")
 _PORT = re.compile(rb"(\d{1,5})(?:/(\d{1,5}))?")
 _TELEPHONE_EVENT = re.compile(rb"[ \t]*(\d{1,3})[ \t]+telephone-event/", re.IGNORECASE)
@@ -52,8 +54,11 @@ class Line:
 
     @property
     def attribute(self) -> bytes:
-        """The lower-case name of an a= line, b"" for every other line."""
-        return self.value.partition(b":")[0].strip().lower() if self.kind == b"a" else b""
+        """The lower-case name of an a= line, ended by a colon or a blank; b"" for every other line."""
+        if self.kind != b"a":
+            return b""
+        words = self.value.partition(b":")[0].split(None, 1)
+        return words[0].lower() if words else b""
 
     @property
     def argument(self) -> bytes:
@@ -176,7 +181,7 @@ class Sdp:
 
     raw: bytes
     lines: tuple[Line, ...]
-    origin: Connection | None
+    origins: tuple[Connection, ...]  # one in every honest description
     connections: tuple[Connection, ...]
     rtcp_lines: tuple[RtcpLine, ...]
     media: tuple[Medium, ...]
@@ -185,12 +190,16 @@ class Sdp:
     @classmethod
     def parse_untrusted(cls, raw: bytes) -> Sdp:
         """Read one description (two concatenated ones are split by ``body.find_sdp_untrusted``). Raises BadPacket."""
+        if b"\n" in raw and _LONE_CR.search(raw):
+            raise BadPacket("a CR stands alone among other line ends: it ends a line to some and none to others")
         lines = list(_lines(raw))
         written = [line for line in lines if line.kind or line.value.strip()]
         if not written or written[0].kind != b"v":
             raise BadPacket("a session description begins with v=")
         if any(line.kind == b"v" for line in written[1:]):
             raise BadPacket("a second v= line in one session description")
+        if any(not line.kind and _ALMOST_A_FIELD.match(line.value) for line in written):
+            raise BadPacket("a line that some would read as a field, and some would not")
         starts = [number for number, line in enumerate(lines) if line.kind == b"m"]
         if len(starts) > MAX_MEDIA:
             raise BadPacket(f"{len(starts)} m= lines; at most {MAX_MEDIA} are relayed")
@@ -204,7 +213,7 @@ class Sdp:
         return cls(
             raw=raw,
             lines=top,
-            origin=next((_parse_origin(line) for line in top if line.kind == b"o"), None),
+            origins=tuple(_parse_origin(line) for line in lines if line.kind == b"o"),
             connections=tuple(replace(each, is_placeholder=True) for each in connections) if inherited else connections,
             rtcp_lines=tuple(_rtcp_lines(top)),
             media=media,
@@ -287,7 +296,7 @@ def _has_ice(lines: Sequence[Line]) -> bool:
 
 def _connections(lines: Sequence[Line]) -> tuple[Connection, ...]:
     return tuple(
-        _connection("c=", line.start + 2, list(_TOKEN.finditer(line.value))[:3]) for line in lines if line.kind == b"c"
+        _connection("c=", line.start + 2, list(_TOKEN.finditer(line.value))) for line in lines if line.kind == b"c"
     )
 
 
@@ -306,14 +315,14 @@ def _rtcp_lines(lines: Sequence[Line]) -> Iterator[RtcpLine]:
             yield RtcpLine(
                 port=_port(words[0][0]),
                 port_span=(offset + words[0].start(), offset + words[0].end()),
-                connection=_connection("a=rtcp", offset, words[1:4]) if words[1:] else None,
+                connection=_connection("a=rtcp", offset, words[1:]) if words[1:] else None,
             )
 
 
 def _connection(where: str, offset: int, words: Sequence[re.Match[bytes]]) -> Connection:
     """``words`` are network type, address type and address; ``offset`` is where their text starts."""
     if len(words) != 3:
-        raise BadPacket(f"{where} has no 'IN IP4 address'")
+        raise BadPacket(f"{where} is not 'IN IP4 address'")
     network, kind, host = words
     if network[0].upper() != b"IN" or kind[0].upper() not in (b"IP4", b"IP6"):
         raise BadPacket(f"{where} is of network type {_text(network[0])} {_text(kind[0])}, not IN IP4 or IN IP6", 488)

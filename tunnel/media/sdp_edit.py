@@ -54,7 +54,7 @@ def rewrite(sdp: Sdp, leases: Sequence[Lease | None], address: str, origin: str)
     ``leases`` has the lease for each m-line, None for an m-line that gets none (its port becomes or stays 0).
     ``address`` is the face's advertised IP for c= lines, ``origin`` the constant for the o= line.
     """
-    changes = list(_readdress(sdp.origin, origin, keep_hold=False))
+    changes = [change for each in sdp.origins for change in _readdress(each, origin, keep_hold=False)]
     for connection in sdp.connections:
         changes += _readdress(connection, address)
     for line in sdp.rtcp_lines:

@@ -24,7 +24,7 @@ _OUTSIDE_BIT = 0x8000_0000
 # so its expiry moves in steps of this, and a mask lives between one and two steps.
 _EXPIRY_STEP_S = 30 * 86_400
 # A parameter that names an address of the other side (``alias=10.1.0.5~5060~1``, ``received=sip:10.1.0.5``) stays hidden.
-_ADDRESS_INSIDE = re.compile(rb"(?:[0-9]{1,3}\.){3}[0-9]{1,3}|\[[0-9A-Fa-f:.]+\]")
+_ADDRESS_INSIDE = re.compile(rb"(?:[0-9]{1,3}\.){3}[0-9]{1,3}|\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Fa-f]{1,4}:){2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +140,8 @@ def _shown(uri: SipUri, token: bytes, at: Address, transport: str) -> bytes:
     """``uri`` with our address and ``token`` in the place of what names the other side (C1, C2)."""
     shown = SipUri.parse_untrusted(uri.with_hostport(str(at).encode("ascii")))
     for name, value in uri.params:
-        if name.lower() == b"maddr" or (value is not None and _ADDRESS_INSIDE.search(value)):
-            shown = SipUri.parse_untrusted(shown.without_param(name.decode("latin-1").lower()))
+        if name.lower() == b"maddr" or _ADDRESS_INSIDE.search(name) or _ADDRESS_INSIDE.search(value or b""):
+            shown = SipUri.parse_untrusted(shown.without_param(name.lower().decode("latin-1")))
     if transport == "udp" and uri.transport not in ("", "udp"):
         shown = SipUri.parse_untrusted(shown.without_param("transport"))
     elif transport != "udp" and uri.scheme != "sips":

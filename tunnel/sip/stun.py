@@ -22,13 +22,15 @@ XOR_MAPPED_ADDRESS = 0x0020
 FAMILY_IPV4 = 1
 FAMILY_IPV6 = 2
 FIRST_OPTIONAL = 0x8000  # attributes below must be understood
+# Ours: what goes in one packet anywhere (RFC 8489 section 6.1 asks for no more); bounds the list of unknown attributes.
+MOST_BYTES = 1280
 UNKNOWN_ATTRIBUTE_ERROR = struct.pack("!HBB", 0, 4, 20) + b"Unknown Attribute..."
 
 
 def answer_binding_untrusted(data: bytes, source: Address) -> bytes:
     """The response to the Binding request ``data`` from ``source`` (an IP address). Raises BadPacket for all else."""
-    if len(data) < HEADER.size:
-        raise BadPacket("too short for STUN")
+    if not HEADER.size <= len(data) <= MOST_BYTES:
+        raise BadPacket("too short or too long for a Binding request")
     kind, length, cookie, transaction = HEADER.unpack_from(data)
     if kind != BINDING_REQUEST or cookie != MAGIC_COOKIE or length != len(data) - HEADER.size or length % 4:
         raise BadPacket("no STUN Binding request")

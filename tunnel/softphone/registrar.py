@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tunnel.errors import BadPacket
+from tunnel.sip.grammar import number
 from tunnel.sip.message import Message
 from tunnel.sip.name_addr import NameAddr
 from tunnel.softphone.digest import Challenge, Credentials, is_answer_right, parse_digest_untrusted
@@ -85,9 +86,10 @@ def expires_untrusted(request: Message, contact: NameAddr) -> int:
     """Seconds that a binding is asked for (section 10.2.1.1), cut to what we give. Raises BadPacket."""
     header = request.header("expires")
     asked = contact.param("expires") or (header.value if header else b"%d" % LONGEST_S)
-    if not asked.isdigit():
+    seconds = number(asked)
+    if seconds is None:
         raise BadPacket(f"{asked[:20]!r} is no number of seconds")
-    return min(int(asked), LONGEST_S)
+    return min(seconds, LONGEST_S)
 
 
 def user_untrusted(value: bytes) -> str:

@@ -71,8 +71,7 @@ def test_any_line_end_will_do(line_end: bytes) -> None:
 def test_words_may_be_further_apart_and_trailed_by_spaces() -> None:
     text = b"v=0 \r\no=John Doe 1 1 IN IP4 10.1.0.20 \r\nc=IN  IP4 10.1.0.20  \r\nm=audio  4000/1\tRTP/AVP  0 \r\n"
     found = parse(text)
-    assert found.origin is not None
-    assert found.origin.host == "10.1.0.20"
+    assert [each.host for each in found.origins] == ["10.1.0.20"]
     assert found.media[0].rtp == Address("10.1.0.20", 4000)
 
 
@@ -111,6 +110,9 @@ def test_a_bundled_medium_uses_the_ports_of_the_first_of_its_group() -> None:
         sdp("10.1.0.20", "4000|a=rtcp:99999"),
         sdp("10.1.0.20", "4000|a=rtcp:"),
         sdp("10.1.0.20", *["4000"] * (MAX_MEDIA + 1)),
+        sdp("10.1.0.20", "4000").replace(b"c=IN IP4 10.1.0.20", b"c=IN IP4 203.0.113.9 IN IP4 10.1.0.20"),
+        sdp("10.1.0.20", "4000|a=rtcp:4001 IN IP4 203.0.113.9 10.1.0.20"),
+        sdp("10.1.0.20", "4000|a=rtcp 4001 IN IP4 10.1.0.20"),
         (DATA / "t38_without_proto.sdp").read_bytes(),
         (DATA / "two_copies_lf.sdp").read_bytes(),
     ],
@@ -118,6 +120,20 @@ def test_a_bundled_medium_uses_the_ports_of_the_first_of_its_group() -> None:
 def test_what_cannot_be_relayed_sensibly_is_refused(text: bytes) -> None:
     with pytest.raises(BadPacket):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    "line", [b"c =IN IP4 10.1.0.9", b" c=IN IP4 10.1.0.9", b"m\t= audio 4 RTP/AVP 0", b"s=-\rc=IN IP4 10.1.0.9"]
+)
+def test_what_is_a_field_to_some_and_none_to_others_is_refused(line: bytes) -> None:
+    """J: an address in it would leave as it came, and some reader would take it for the one to send to."""
+    with pytest.raises(BadPacket):
+        parse(sdp("10.1.0.20", "4000").replace(b"s=-", line))
+
+
+def test_a_description_may_end_its_lines_with_cr_alone() -> None:
+    found = parse(sdp("10.1.0.20", "4000").replace(b"\r\n", b"\r"))
+    assert [medium.port for medium in found.media] == [4000]
 
 
 PIECES = st.sampled_from(

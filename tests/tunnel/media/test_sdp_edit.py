@@ -111,3 +111,20 @@ def test_rewriting_never_fails_on_what_was_parsed(tail: bytes) -> None:
         return
     again = Sdp.parse_untrusted(rewrite(found, [lease(20000)] * len(found.media), "203.0.113.10", "203.0.113.10"))
     assert [medium.port for medium in again.media] == [20000 if medium.port else 0 for medium in found.media]
+
+
+def test_every_origin_line_gets_the_constant() -> None:
+    """J: one is the rule, a second one would leave with the address in it."""
+    twice = sdp("10.1.0.20", "4000|o=- 2 2 IN IP4 10.1.0.21").replace(b"s=-", b"o=- 1 1 IN IP4 10.1.0.22\r\ns=-")
+    sent = rewrite(Sdp.parse_untrusted(twice), [None], "203.0.113.10", "203.0.113.10")
+    assert b"10.1." not in sent
+
+
+def test_an_attribute_is_removed_whatever_ends_its_name() -> None:
+    sent = rewrite(
+        Sdp.parse_untrusted(sdp("10.1.0.20", "4000|a=candidate 1 1 UDP 1 10.1.0.20|a= source-filter : incl 10.1.0.20")),
+        [None],
+        "203.0.113.10",
+        "203.0.113.10",
+    )
+    assert b"10.1." not in sent

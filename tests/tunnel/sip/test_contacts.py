@@ -61,6 +61,8 @@ class Pair:
         (b"sip:bob@a.example;maddr=10.1.0.9", "udp", b"sip:bob@203.0.113.10:5060;wp="),
         (b"sip:bob@10.1.0.50;alias=10.1.0.50~5060~1;x", "udp", b"sip:bob@203.0.113.10:5060;x;wp="),
         (b"sip:bob@[fd00::5]:5070;received=[fd00::6]", "udp", b"sip:bob@203.0.113.10:5060;wp="),
+        (b"sip:bob@10.1.0.50;received=fd00:1::6;a=b:c", "udp", b"sip:bob@203.0.113.10:5060;a=b:c;wp="),
+        (b"sip:bob@10.1.0.50;bob@10.1.0.50:5062;\xc0=10.1.0.50", "udp", b"sip:bob@203.0.113.10:5060;wp="),
     ],
 )
 def test_a_contact_keeps_all_but_its_address(uri: bytes, transport: str, head: bytes) -> None:

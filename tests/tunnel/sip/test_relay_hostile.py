@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-from types import SimpleNamespace
 from typing import cast
 
 import msgpack
@@ -9,17 +8,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.calls import INSIDE, OUTSIDE, PBX, PhoneCall, collect, new_world, post, sdp
-from support.messages import INVITE, REGISTER, accepted, mutations, odd_messages
+from support.hostile import STRANGER, face_of, real_messages, stop_the_clock, talking
+from support.messages import INVITE, REGISTER, mutations, odd_messages
 from support.pair import AGENT, SERVER, World
 
-from tunnel import face as face_module
 from tunnel.address import parse_address
 from tunnel.errors import BadPacket
-from tunnel.face import Face, Verdict
-from tunnel.seat import Seat
 from tunnel.sip.flow import Flow
-from tunnel.sip.listener import Listeners
-from tunnel.sip.message import Message, parse_untrusted
+from tunnel.sip.message import parse_untrusted
 from tunnel.sip.response import build_response
 from tunnel.sip.wall import (
     CancelCrossed,
@@ -33,8 +29,13 @@ from tunnel.sip.wall import (
 )
 
 HUGE = "9" * 5000
-STRANGER = "203.0.113.66"
 slow = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@pytest.fixture
+def virtual_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_the_clock(monkeypatch)
+
 
 # Lines that a message of an honest user agent has otherwise, or not at all.
 odd_lines = st.sampled_from(
@@ -95,33 +96,6 @@ def twisted(draw: st.DrawFn, originals: list[bytes]) -> bytes:
     return draw(mutations([data])) if draw(st.integers(0, 3)) == 0 else data
 
 
-def talking(first: int = 1) -> tuple[World, list[PhoneCall]]:
-    """A world with an answered call, one that rings, both ways."""
-    world = new_world()
-    calls = [PhoneCall(world, number % 2 == 0, first + number) for number in range(4)]
-    for number, call in enumerate(calls):
-        call.invite()
-        collect(world, calls)
-        call.answer(False, "INVITE", 200 if number < 2 else 183, "to", True)
-        collect(world, calls)
-        if number < 2:
-            call.ack()
-            collect(world, calls)
-    return world, calls
-
-
-def real_messages(first: int) -> list[bytes]:
-    """What parties of some calls say, requests and responses."""
-    world, calls = talking(first)
-    for call in calls[:2]:
-        call.within("INVITE", True, with_sdp=True)
-        collect(world, calls)
-        call.answer(False, "INVITE", 488)
-        call.within("BYE", False)
-    calls[2].cancel()
-    return [data for call in calls for _, data in call.sent] + [REGISTER, INVITE, *accepted.values()]
-
-
 def retyped(number: int, kind: bytes, body: bytes = b"") -> tuple[str, bytes]:
     """The INVITE of an inside phone with ``kind`` in the place of its Content-Type line."""
     call = PhoneCall(new_world(), True, number)
@@ -161,6 +135,7 @@ def assert_still_talking(world: World, calls: list[PhoneCall]) -> None:
 @example([retyped(9, b"Content-Type:")])
 @example([retyped(9, b"c: application /\r\n SDP ; a=b")])
 @example([retyped(9, b"X: no type at all", b"\r\n")])
+@example([retyped(9, b"X: no type at all", b"\x00")])
 def test_whatever_arrives_nothing_breaks_and_all_is_forgotten(arrivals: list[tuple[str, bytes]]) -> None:
     world, _ = talking()
     for host, data in arrivals:
@@ -268,42 +243,6 @@ def test_an_answer_whose_body_is_of_no_readable_type_does_not_pass(kind: bytes) 
 # The face
 
 
-class _Listeners:
-    def __init__(self) -> None:
-        self.sent: list[tuple[bytes, Flow]] = []
-
-    def send(self, data: bytes, flow: Flow, server_name: str = "") -> None:
-        self.sent.append((data, flow))
-
-
-def face_of(world: World, outside: bool) -> tuple[Face, _Listeners]:
-    side = world.public_side if outside else world.lan_side
-    seat = cast(Seat, SimpleNamespace(proxy=side.proxy, settle=world.settle))
-
-    def gate(message: Message, flow: Flow, now: float) -> Verdict:
-        if outside:
-            door, verdict = side.gatekeeper.admit(message, flow, world.now)
-            return (seat if door is not None else None), verdict
-        return seat, side.lan_policy.admit(message, flow, True)
-
-    listeners = _Listeners()
-    face = Face(
-        index=side.index,
-        gate=gate,
-        seat=lambda number: seat,
-        known=lambda flow: flow.remote.host != STRANGER,
-        counters=side.counters,
-        entropy=lambda n: b"e" * n,
-    )
-    face.use(cast(Listeners, listeners))
-    return face, listeners
-
-
-@pytest.fixture
-def virtual_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(face_module, "trio", SimpleNamespace(current_time=lambda: 1000.0))
-
-
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.booleans(),
@@ -315,10 +254,12 @@ def test_a_face_bears_any_bytes_and_tells_strangers_nothing(
     virtual_clock: None, outside: bool, host: str, transport: str, data: bytes
 ) -> None:
     world, calls = talking()
+    world.said_outside.add(host.encode())  # it may be where an outside party comes from
     face, listeners = face_of(world, outside)
     at = parse_address(f"[{host}]:5060" if ":" in host else f"{host}:5060")
     flow = Flow(transport, SERVER if outside else AGENT, at, 0 if transport == "udp" else 1)
     face.deliver(data, flow)
+    assert not (world.public_side if outside else world.lan_side).counters["internal.errors"]
     for answer, to in listeners.sent:
         assert answer.startswith(b"SIP/2.0 ")
         assert to.remote.host == host

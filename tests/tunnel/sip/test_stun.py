@@ -65,3 +65,10 @@ def test_no_bytes_do_harm(attributes: bytes) -> None:
     except BadPacket:
         return
     assert len(answer) <= max(len(data) + 40, 64)
+
+
+def test_a_request_of_thousands_of_attributes_costs_nothing() -> None:
+    """A5: each of them would have to be compared with all before it."""
+    many = b"".join(kind.to_bytes(2, "big") + b"\0\0" for kind in range(1, 16_000))
+    with pytest.raises(BadPacket, match="too long"):
+        answer_binding_untrusted(request(many), Address("192.0.2.1", 5060))
