@@ -208,3 +208,6 @@ class _Outlet:
 
     def flush(self) -> None:
         self._link.flush()
+
+    def dropped(self, channel: int) -> int:
+        return self._session.dropped(channel)

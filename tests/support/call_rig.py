@@ -62,6 +62,9 @@ class _Wire:
     def flush(self) -> None:
         pass
 
+    def dropped(self, channel: int) -> int:
+        return 0
+
 
 class End:
     """One end: a face at ``host``; ``near`` is what addresses its parties may use."""

@@ -31,6 +31,7 @@ class Tunnel:
         self.arrived: list[tuple[int, bytes]] = []
         self.batches: list[int] = []
         self.flushed = 0
+        self.late: dict[int, int] = {}
         self._news = trio.Event()
 
     def send_media(self, frames: bytes, packets: int, now: float) -> None:
@@ -46,6 +47,9 @@ class Tunnel:
 
     def flush(self) -> None:
         self.flushed += 1
+
+    def dropped(self, channel: int) -> int:
+        return self.late.get(channel, 0)
 
     async def wait_for(self, packets: int) -> list[bytes]:
         with trio.fail_after(5):

@@ -12,7 +12,7 @@ Only the third step looks at packets.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 
 from tunnel.counters import Counters
 from tunnel.link.frames import CLOCK_FRAME_BYTES, HEADER, MAX_BATCH_BYTES, clock_frame
@@ -48,7 +48,17 @@ class _Lane:
 class Outbox:
     """The queue in front of one connection at a time; media older than their deadline never leave it."""
 
-    __slots__ = ("_batches", "_bytes", "_classifier", "_control", "_counters", "_lanes", "_round", "_urgent")
+    __slots__ = (
+        "_batches",
+        "_bytes",
+        "_classifier",
+        "_control",
+        "_counters",
+        "_dropped",
+        "_lanes",
+        "_round",
+        "_urgent",
+    )
 
     def __init__(self, classifier: Classifier, counters: Counters) -> None:
         self._classifier = classifier
@@ -56,6 +66,7 @@ class Outbox:
         self._control: list[bytes] = []
         self._batches: deque[tuple[float, bytes]] = deque()
         self._bytes = 0
+        self._dropped: Counter[int] = Counter()  # by even channel
         self._urgent = _Lane("urgent", URGENT_DEADLINE_S, 0)
         audio = _Lane("audio", AUDIO_DEADLINE_S, _AUDIO_QUANTUM_BYTES)
         other = _Lane("other", OTHER_DEADLINE_S, _OTHER_QUANTUM_BYTES)
@@ -66,6 +77,15 @@ class Outbox:
     def waiting_bytes(self) -> int:
         """Media bytes that wait, late ones included that nobody has looked at yet."""
         return self._bytes
+
+    def dropped(self, channel: int) -> int:
+        """How many packets of the stream ``channel`` and of its RTCP never left: too late, or too many."""
+        return self._dropped[channel]
+
+    def forget(self, channel: int) -> None:
+        """The stream is closed."""
+        self._classifier.forget(channel)
+        self._dropped.pop(channel, None)
 
     # --- control -----------------------------------------------------------------------------------------------------
 
@@ -173,7 +193,9 @@ class Outbox:
 
     def _drop(self, lane: _Lane, packets: int, counter: str) -> None:
         for _ in range(packets):
-            self._bytes -= len(lane.frames.popleft()[1])
+            frame = lane.frames.popleft()[1]
+            self._bytes -= len(frame)
+            self._dropped[HEADER.unpack_from(frame)[0] & ~1] += 1
         if packets:
             self._counters.bump(counter, packets)
 

@@ -65,6 +65,8 @@ class Session:
         self._reliable = Reliable(counters)
         self._inbox = Inbox(self._classifier, counters)
         self.sinks = self._inbox.sinks
+        self.dropped = self._outbox.dropped  # media packets of a stream that this end kept from the link
+        self.forget_class = self._outbox.forget  # the stream is closed
         self._ticket = b""
         self._rest = b""  # received and not yet looked at
         self._acknowledge_now = False
@@ -165,10 +167,6 @@ class Session:
     def set_class(self, channel: int, priority: Priority, dtmf_payload_types: Iterable[int] = ()) -> None:
         """Say what the RTP ``channel`` carries, on both ends; a channel nobody spoke of counts as OTHER."""
         self._classifier.set_class(channel, priority, dtmf_payload_types)
-
-    def forget_class(self, channel: int) -> None:
-        """The stream is closed."""
-        self._classifier.forget(channel)
 
     def set_busy(self, calls: int, now: float) -> None:
         """How many calls are up: with any, a dead connection is noticed within 2 s, else within 12 s."""

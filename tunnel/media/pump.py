@@ -44,7 +44,7 @@ _TEND_S = 0.5
 
 
 class MediaOutlet(Protocol):
-    """Where packets from the network go; neither call may block or raise."""
+    """Where packets from the network go; no call may block or raise."""
 
     def send_media(self, frames: bytes, packets: int, now: float) -> object:
         """A batch of whole frames, at most MAX_BATCH_BYTES, that arrived at ``now``."""
@@ -52,6 +52,10 @@ class MediaOutlet(Protocol):
 
     def flush(self) -> object:
         """Send what waits as far as it goes."""
+        ...
+
+    def dropped(self, channel: int) -> int:
+        """How many packets of the stream were dropped for being late, RTCP included."""
         ...
 
 
@@ -218,7 +222,7 @@ class Pump:
     def stats(self) -> list[StreamStats]:
         """Each channel at each port of the leases that calls have."""
         return [
-            self._survey.describe(held.lease.id, held.call, leg, tie)
+            self._survey.describe(held.lease.id, held.call, leg, tie, self._outlet.dropped(tie.channel))
             for held in self._held.values()
             for leg, tie in _ties(held)
         ]

@@ -79,7 +79,7 @@ class StreamMeter:
         self._highest = 0  # sequence number of the newest packet, counted on beyond 16 bits
         self._expected_from = 0  # the first sequence number that belongs to this interval
         self._seen = 0  # bit n: sequence number highest - n has arrived
-        self._transit_s: tuple[float, int] | None = None  # arrival and timestamp of the last packet in order
+        self._transit_s: tuple[float, int] | None = None  # arrival and timestamp of the last packet, in order or not
         self._jitter_ms: float | None = None
         self._packets = self._bytes = self._reordered = self._duplicates = 0
 
@@ -102,7 +102,7 @@ class StreamMeter:
         else:
             self._highest += step
             self._seen = (self._seen << step | 1) & (1 << _SEEN_BITS) - 1
-            self._observe_transit(header.timestamp, now)
+        self._observe_transit(header.timestamp, now)
         self._packets += 1
         self._bytes += len(packet)
 

@@ -25,8 +25,10 @@ _INTERVAL_S = 5.0  # 250 packets: one lost is 0.4 %
 class StreamStats:
     """One channel at one port. Heard: from the face's network; sent: to it, after the tunnel.
 
-    ``target`` is the party's SDP address, ``remote`` where it was really heard. ``heard_at`` and ``sent_at`` are exact
-    to half a second. ``heard`` and ``sent`` are the last interval that was measured, None before one was.
+    ``target`` is the party's SDP address, ``remote`` where it was really heard. Times are exact to half a second:
+    ``first_heard_at`` and ``heard_at`` of the first packet and the latest. ``heard`` and ``sent`` are the last interval that
+    was measured, None before one was. ``dropped`` counts by reason what was no packet of the party; ``dropped_late`` what
+    came from it and was too late for the tunnel (of RTP and RTCP together, told with RTP).
     """
 
     lease: int
@@ -37,22 +39,37 @@ class StreamStats:
     remote: Address | None
     heard_packets: int
     heard_bytes: int
+    first_heard_at: float | None
     heard_at: float | None
     heard: Interval | None
     sent_packets: int
     sent_bytes: int
+    first_sent_at: float | None
     sent_at: float | None
     sent: Interval | None
     dropped: dict[str, int]
+    dropped_late: int
 
 
 class _Record:
-    __slots__ = ("heard", "heard_at", "heard_packets", "measured_at", "sent", "sent_at", "sent_packets")
+    __slots__ = (
+        "first_heard_at",
+        "first_sent_at",
+        "heard",
+        "heard_at",
+        "heard_packets",
+        "measured_at",
+        "sent",
+        "sent_at",
+        "sent_packets",
+    )
 
     def __init__(self) -> None:
         self.heard_packets = self.sent_packets = 0
         self.measured_at = 0.0
+        self.first_heard_at: float | None = None
         self.heard_at: float | None = None
+        self.first_sent_at: float | None = None
         self.sent_at: float | None = None
         self.heard: Interval | None = None
         self.sent: Interval | None = None
@@ -91,7 +108,7 @@ class Survey:
         known = (at for record in records for at in (record.heard_at, record.sent_at) if at is not None)
         return max(known, default=None)
 
-    def describe(self, lease: int, call: int, leg: Leg, tie: Tie) -> StreamStats:
+    def describe(self, lease: int, call: int, leg: Leg, tie: Tie, dropped_late: int) -> StreamStats:
         """The tie as of now."""
         record = self._records.get(tie) or _Record()
         latch = tie.latch
@@ -104,13 +121,16 @@ class Survey:
             remote=latch.remote if latch is not None else None,
             heard_packets=tie.heard.packets,
             heard_bytes=tie.heard.bytes,
+            first_heard_at=record.first_heard_at,
             heard_at=record.heard_at,
             heard=record.heard,
             sent_packets=tie.sent.packets,
             sent_bytes=tie.sent.bytes,
+            first_sent_at=record.first_sent_at,
             sent_at=record.sent_at,
             sent=record.sent,
             dropped={reason.value: count for reason, count in latch.dropped.items()} if latch is not None else {},
+            dropped_late=dropped_late,
         )
 
     def _read(self, waiting: list[tuple[Leg, Tie]], now: float) -> None:
@@ -128,5 +148,7 @@ class Survey:
 def _note(record: _Record, tie: Tie, now: float) -> None:
     if tie.heard.packets != record.heard_packets:
         record.heard_packets, record.heard_at = tie.heard.packets, now
+        record.first_heard_at = now if record.first_heard_at is None else record.first_heard_at
     if tie.sent.packets != record.sent_packets:
         record.sent_packets, record.sent_at = tie.sent.packets, now
+        record.first_sent_at = now if record.first_sent_at is None else record.first_sent_at

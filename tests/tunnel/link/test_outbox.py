@@ -190,3 +190,17 @@ def test_every_packet_leaves_in_time_or_is_counted(
         left += len(unstamped(outbox.take_media(MAX_RECORD_BYTES, now))[0])
     assert added == left + sum(counters.values.values())
     assert outbox.waiting_bytes == 0
+
+
+def test_what_a_stream_lost_by_being_late_is_known_of_that_stream() -> None:
+    """L12, N2: late drops are counted by stream, its RTCP included, until the stream is closed."""
+    outbox, counters = make()
+    outbox.add_media(audio() + video() + RTCP, NOW)
+    outbox.add_media(audio(), NOW + 1.0)
+    outbox.take_media(10, NOW + 1.05)
+    assert (outbox.dropped(AUDIO), outbox.dropped(VIDEO), outbox.dropped(20)) == (1, 1, 0)
+    outbox.take_media(10, NOW + 3.0)
+    assert outbox.dropped(AUDIO) == 3
+    assert counters["link.late_dropped.audio"] + counters["link.late_dropped.urgent"] == 3
+    outbox.forget(AUDIO)
+    assert outbox.dropped(AUDIO) == 0

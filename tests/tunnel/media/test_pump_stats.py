@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import trio
-from support.pump_world import CHANNEL, PumpWorld
-from support.rtp import rtp_packet
+from support.pump_world import CHANNEL, ELSEWHERE, PumpWorld
+from support.rtp import rtcp_packet, rtp_packet
+
+from tunnel.media.survey import StreamStats
 
 
 async def test_packets_and_loss_are_counted_by_stream(world: PumpWorld) -> None:
@@ -42,3 +44,63 @@ async def test_with_many_streams_each_has_its_turn(world: PumpWorld) -> None:
         world.pump.tend(now)
         measured |= {each.channel for each in world.pump.stats() if each.heard is not None}
     assert len(measured) == 36
+
+
+def of(world: PumpWorld, channel: int = CHANNEL) -> StreamStats:
+    [stats] = [each for each in world.pump.stats() if each.channel == channel]
+    return stats
+
+
+async def test_every_figure_of_a_stream_means_what_it_says(world: PumpWorld) -> None:
+    """L12: packets, bytes, loss, order, duplicates, jitter, drops by reason, first and last time; RTCP apart."""
+    phone, control, stranger, lease = world.phone(), world.phone(), world.phone(ELSEWHERE), world.take()
+    world.aim(lease, phone.address, control.address)
+    now = trio.current_time()
+    world.pump.tend(now)
+    idle = of(world)
+    assert (idle.first_heard_at, idle.heard_at, idle.first_sent_at, idle.sent_at) == (None, None, None, None)
+    phone.send(rtp_packet(0), lease.rtp)
+    await world.tunnel.wait_for(1)
+    world.pump.tend(now + 1.0)
+    for number in (1, 2, 4, 3, 3, 7):
+        phone.send(rtp_packet(number), lease.rtp)
+        world.from_tunnel(rtp_packet(number))
+    control.send(rtcp_packet(), lease.rtcp)
+    for n in range(3):
+        stranger.send(rtp_packet(n, ssrc=9), lease.rtp)
+    await world.tunnel.wait_for(8)
+    await world.counted("media.dropped.foreign", 3)
+    world.tunnel.late[CHANNEL] = 4
+    world.pump.tend(now + 5.0)
+    stats, rtcp = of(world), of(world, CHANNEL + 1)
+    assert (stats.heard_packets, stats.heard_bytes) == (7, 7 * 172)
+    assert (stats.sent_packets, stats.sent_bytes) == (6, 6 * 172)
+    assert (rtcp.heard_packets, rtcp.heard_bytes, rtcp.sent_packets) == (1, 8, 0)
+    assert (stats.first_heard_at, stats.heard_at) == (now + 1.0, now + 5.0)
+    assert (stats.first_sent_at, stats.sent_at) == (now + 5.0, now + 5.0)
+    assert stats.dropped == {"foreign": 3}
+    assert stats.dropped_late == 4
+    for interval in (stats.heard, stats.sent):
+        assert interval is not None
+        assert (interval.lost, interval.reordered, interval.duplicates) == (2, 1, 1)
+    world.pump.tend(now + 5.5)
+    for _ in range(2):
+        for number in range(8, 58):
+            phone.send(rtp_packet(number), lease.rtp)
+        await trio.sleep(0.02)
+    world.pump.tend(now + 10.5)
+    later = of(world).heard
+    assert later is not None
+    assert (later.loss, later.duplicates) == (0.0, 50), "loss is of the interval, never since the beginning"
+
+
+async def test_packets_on_trial_are_told_apart_from_strangers(world: PumpWorld) -> None:
+    """L12: dropped before the latch, and dropped as foreign, are two figures."""
+    party, stranger, lease = world.phone(ELSEWHERE), world.phone("127.0.0.9"), world.take()
+    world.aim(lease, None, sip_source=ELSEWHERE)
+    for n in range(6):
+        party.send(rtp_packet(n), lease.rtp)
+        stranger.send(rtp_packet(n, ssrc=9), lease.rtp)
+    await world.counted("media.dropped.foreign", 6)
+    assert of(world).dropped == {"pre_latch": 4, "foreign": 6}
+    assert of(world).heard_packets == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -119,3 +120,83 @@ def test_a_mos_is_between_1_and_4_5_and_falls_with_loss(delay_ms: float, loss: f
     assert value is not None
     assert worse is not None
     assert 1.0 <= worse <= value <= 4.5
+
+
+# --- T25: the figures are those of the truth -----------------------------------------------------------------------
+
+PACKET_S = 0.02
+
+
+def reference_jitter_ms(arrivals: list[tuple[float, int]]) -> float:
+    """RFC 3550 section 6.4.1 to the letter: in order of arrival, whatever the sequence."""
+    jitter = 0.0
+    for (at, number), (before, previous) in zip(arrivals[1:], arrivals, strict=False):
+        jitter += (abs(at - before - (number - previous) * PACKET_S) * 1000 - jitter) / 16
+    return jitter
+
+
+def arrive(
+    meter: StreamMeter, loss: float, delay_s: Callable[[int], float], packets: int = 1500
+) -> list[tuple[float, int]]:
+    """A minute's half of a stream that loses and delays; returns when which packet arrived."""
+    dice = random.Random(7)
+    sent = [(50.0 + n * PACKET_S + delay_s(n), n) for n in range(packets) if n == 0 or dice.random() >= loss]
+    for at, number in sorted(sent):
+        meter.receive_untrusted(rtp_packet(number), at)
+    return sorted(sent)
+
+
+@pytest.mark.parametrize("percent", [0, 1, 3, 5])
+def test_injected_loss_is_reported_within_half_a_point(percent: int) -> None:
+    """T25, 3-#14: 0, 1, 3 and 5 % of the packets lost on the way to this point, with jitter beside it."""
+    meter = StreamMeter(50.0)
+    arrived = arrive(meter, percent / 100, lambda n: (n % 3) * 0.004)
+    interval = meter.read(80.0)
+    truth = 1 - len(arrived) / 1500
+    assert interval.loss is not None
+    assert interval.loss == pytest.approx(truth, abs=0.005)
+    assert interval.packets == len(arrived)
+
+
+@pytest.mark.parametrize("jitter_ms", [0, 5, 20, 50])
+def test_injected_jitter_is_reported_within_two_milliseconds(jitter_ms: int) -> None:
+    """T25, 3-#14: every other packet late by so much, also when that changes their order."""
+    meter = StreamMeter(50.0, clock_hz=8000)
+    arrived = arrive(meter, 0.0, lambda n: n % 2 * jitter_ms / 1000)
+    interval = meter.read(80.0)
+    assert interval.jitter_ms == pytest.approx(reference_jitter_ms(arrived), abs=2.0)
+    if jitter_ms < 20:  # else they overtake one another, and consecutive arrivals differ by more
+        assert interval.jitter_ms == pytest.approx(jitter_ms, abs=2.0)
+    assert interval.lost == 0
+
+
+def test_random_jitter_and_loss_together() -> None:
+    """T25: as networks are; the clock rate is found out, not told."""
+    dice = random.Random(3)
+    meter = StreamMeter(50.0)
+    arrived = arrive(meter, 0.03, lambda n: dice.uniform(0, 0.05))
+    interval = meter.read(80.0)
+    assert interval.jitter_ms == pytest.approx(reference_jitter_ms(arrived), abs=2.0)
+    assert interval.reordered > 0
+
+
+def test_loss_is_seen_behind_the_segment_that_lost_and_nowhere_before() -> None:
+    """T25, 3-#14: what the tunnel lost shows after it; the LAN leg before it stays clean."""
+    before, after = StreamMeter(50.0), StreamMeter(50.0)
+    arrive(before, 0.0, lambda n: 0.0)
+    arrive(after, 0.05, lambda n: 0.0)
+    assert before.read(80.0).loss == 0.0
+    lost = after.read(80.0).loss
+    assert lost is not None
+    assert lost == pytest.approx(0.05, abs=0.02)
+
+
+def test_there_is_no_score_before_there_is_a_measurement() -> None:
+    """T25: no MOS of 1 or 4.5 for a stream that nobody has heard: none at all."""
+    interval = StreamMeter(50.0).read(55.0)
+    assert (interval.loss, interval.jitter_ms, mos(20.0, interval.loss)) == (None, None, None)
+    meter = StreamMeter(50.0)
+    arrive(meter, 0.0, lambda n: 0.0, packets=250)
+    measured = mos(20.0, meter.read(55.0).loss)
+    assert measured is not None
+    assert measured == pytest.approx(4.4, abs=0.1)
