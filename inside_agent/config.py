@@ -113,4 +113,10 @@ def warnings_of(config: AgentConfig, ephemeral: tuple[int, int] | None) -> list[
     """Settings that will work but may surprise; ``ephemeral`` is the kernel's own range of ports."""
     everything = [str(network) for network in config.lan.allow if network.prefixlen == 0]
     warnings = [f"lan.allow = {network!r} lets the agent send anywhere: name your networks" for network in everything]
+    if config.lan.outside is not None:
+        warnings.append(
+            f"lan.outside = {config.lan.outside!r}: what is addressed to the agent itself leaves with another Request-URI, "
+            "so a provider that compares it with a digest's uri refuses; phones do better to name the provider's domain "
+            "and use the agent as their outbound proxy"
+        )
     return warnings + warn_of_media_ports(config.lan, ephemeral)

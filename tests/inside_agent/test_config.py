@@ -72,6 +72,14 @@ def test_to_allow_everything_is_worth_a_warning() -> None:
     assert "'0.0.0.0/0' lets the agent send anywhere" in warning
 
 
+def test_to_stand_for_somebody_elses_domain_is_worth_a_warning() -> None:
+    """H6: a phone that takes the agent's address for its domain has a digest that a strict provider refuses."""
+    config = AgentConfig(data_dir=Path("data"), lan=lan(outside="sip:itsp.example"))
+    (warning,) = warnings_of(config, None)
+    assert "lan.outside = 'sip:itsp.example'" in warning
+    assert "outbound proxy" in warning
+
+
 def test_media_ports_that_the_kernel_gives_away_are_worth_a_warning() -> None:
     config = AgentConfig(data_dir=Path("data"), lan=lan())
     (warning,) = warnings_of(config, (32768, 60999))

@@ -312,6 +312,15 @@ def test_what_every_proxy_refuses(
     assert world.take_public() == []
 
 
+def test_a_request_that_comes_round_again(world: World, alice: Phone) -> None:
+    """K, A9: loop: 482."""
+    mirror = Phone(world, "203.0.113.30:5060", "mirror")
+    alice.invite("sip:x@203.0.113.30")
+    back = mirror.got("INVITE").raw
+    mirror.send(back.replace(b"\r\nVia:", b"\r\nVia: SIP/2.0/UDP 203.0.113.30;branch=z9hG4bKmirror\r\nVia:", 1))
+    assert_refused(world.public_side, mirror.got(482), b"Loop Detected", "loop")
+
+
 def test_nobody_answers_and_the_name_leads_nowhere(world: World, alice: Phone) -> None:
     """K: 408 when the next hop is silent, 502 when it has no address: each with words of ours."""
     alice.invite("sip:bob@203.0.113.77")

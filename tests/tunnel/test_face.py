@@ -26,6 +26,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.verdict: Admit | Answer | Drop = DROP
+        self.is_known = False
         self.hung_up: list[int] = []
         self.sent: list[bytes] = []
         self.failed: list[tuple[str, Address, int]] = []
@@ -41,7 +42,7 @@ class Bench:
             index=self.index,
             gate=lambda message, flow, now: (seat, self.verdict),
             seat=lambda number: seat,
-            known=lambda flow: False,
+            known=lambda flow: self.is_known,
             counters=self.counters,
             entropy=bytes,
         )
@@ -127,3 +128,26 @@ async def test_a_connection_that_is_gone_is_told_to_those_who_wait_for_an_answer
     bench.index.transactions[b"key", 1] = 5
     bench.face.failed("tcp", PEER, 7, "closed")
     assert bench.failed == [("tcp", PEER, 7)]
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "counter"),
+    [
+        ((b"CSeq: 1 ", b"CSeq: x "), b"400", "bad_syntax"),
+        ((b"CSeq: 1 OPTIONS", b"CSeq: 1 OPTIONS\r\nX: " + b"y" * 70_000), b"413", "too_big"),
+    ],
+)
+async def test_a_known_peer_is_told_what_is_wrong_with_its_message(
+    bench: Bench, change: tuple[bytes, bytes], status: bytes, counter: str
+) -> None:
+    """K: bad syntax 400, too big 413, each with a Warning and counted; a stranger hears nothing."""
+    data = options().replace(*change)
+    assert data != options()
+    bench.hear(data, 0, "udp")
+    assert bench.sent == []
+    bench.is_known = True
+    bench.hear(data, 0, "udp")
+    (answer,) = bench.sent
+    assert answer.startswith(b"SIP/2.0 " + status)
+    assert b'\r\nWarning: 399 wallpass "' in answer
+    assert bench.counters[f"sip.refused.{counter}"] == 1

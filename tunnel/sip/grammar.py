@@ -58,7 +58,8 @@ COMPACT_FORMS = {
 TOKEN = rb"[A-Za-z0-9\-.!%*_+`'~]++"
 QUOTED = rb'"(?:[^"\\]++|\\.)*+"'
 # Underscores are no host characters by the RFC, but they stand in the names of many enterprise networks.
-HOST = rb"\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9_.\-]++"
+# A zone (RFC 6874, or as RFC 4007 writes it) has no meaning beyond its host: it is read, and never shown by us (C7).
+HOST = rb"\[[0-9A-Fa-f:.]++(?:%[A-Za-z0-9_.\-%]++)?+\]|[A-Za-z0-9_.\-]++"
 
 _TOKEN = re.compile(TOKEN)
 _ELEMENT = re.compile(rb'(?:[^",<]++|' + QUOTED + rb"|<[^>]*+>)*+", re.DOTALL)
@@ -147,14 +148,14 @@ def find_param(params: Iterable[Param], name: str) -> Param | None:
 
 
 def host_text_untrusted(raw: bytes) -> str:
-    """A host as it stands in a URI or Via: lower case, an IPv6 literal checked and without its brackets.
+    """A host as it stands in a URI or Via: lower case, an IPv6 literal checked, without its brackets and its zone.
 
     Three colons are read as two: the grammar of RFC 3261 demanded them before an IPv4 part (RFC 5118 section 4.10).
     """
     text = raw.decode("latin-1").lower()
     if not text.startswith("["):
         return text
-    host = text[1:-1].replace(":::", "::")
+    host = text[1:-1].partition("%")[0].replace(":::", "::")
     try:
         ipaddress.IPv6Address(host)
     except ValueError:

@@ -64,7 +64,7 @@ def test_odd_users_and_hosts(text: bytes, user: bytes | None, host: str, port: i
         b"sip:[2001:db8::10",
         b"sip:[1.2.3.4]",
         b"sip:[::zz]",
-        b"sip:[fe80::1%25eth0]",
+        b"sip:[fe80::1%]",
         b"sip:a:70000",
         b"sip:a:",
         b"sip:a:123456",
@@ -132,3 +132,10 @@ def test_any_bytes_are_read_or_refused(text: bytes) -> None:
     except BadPacket:
         return
     assert uri.with_hostport(uri.hostport) == text
+
+
+@pytest.mark.parametrize("text", [b"sip:a@[fe80::1%25eth0]:5060", b"sip:a@[FE80::1%eth0.7]:5060"])
+def test_a_zone_is_read_past(text: bytes) -> None:
+    """C7: it says something to one host only; the address is what counts."""
+    uri = SipUri.parse_untrusted(text)
+    assert (uri.host, uri.port, uri.text) == ("fe80::1", 5060, text)
