@@ -85,7 +85,7 @@ def test_the_contact_of_whoever_answers_is_ours(world: World, trunk: Phone, stat
         ("udp", "<sip:a@10.1.0.50>", b"<sip:a@203.0.113.10:5060;wp="),
         ("tcp", "<sip:a@10.1.0.50;transport=udp;x>", b"<sip:a@203.0.113.10:5060;transport=tcp;x;wp="),
         ("tcp", "<sip:a@10.1.0.50>", b"<sip:a@203.0.113.10:5060;transport=tcp;wp="),
-        ("tcp", "<sips:a@10.1.0.50>", b"<sips:a@203.0.113.10:5060;wp="),
+        ("tcp", "<sips:a@10.1.0.50>", b"<sips:a@203.0.113.10:5061;wp="),
     ],
 )
 def test_the_transport_is_that_of_the_face(world: World, transport: str, contact: str, shown: bytes) -> None:
