@@ -260,6 +260,7 @@ def test_a_trunk_in_a_private_network_is_reached(world: World, alice: Phone) -> 
 )
 def test_what_names_the_server_itself_does_not_go_round(world: World, alice: Phone, uri: str) -> None:
     """K: a next hop that is our own listener leads to no loop and no wait: it is refused at once."""
+    world.set_tenant(domains=("acme.example",))
     alice.invite(uri)
     alice.got(100)
     assert alice.inbox[0].status in (403, 404)

@@ -73,6 +73,8 @@ def places_in(sdp: bytes) -> list[tuple[str, int]]:
 
 def _literal(uri: bytes) -> str:
     """Address and port that ``uri`` names; nothing where it names no address."""
+    if not uri.lower().startswith((b"sip:", b"sips:")):
+        return ""
     target = literal_target(SipUri.parse_untrusted(uri))
     return "" if target is None else str(target.address)
 
