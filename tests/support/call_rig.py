@@ -71,6 +71,7 @@ class End:
 
     def __init__(self, host: str, channels: range, near: Iterable[str], *, outside: bool, first_port: int) -> None:
         self.host = host
+        prefixes = tuple(near)
         self.counters = Counters()
         self.wire = _Wire()
         self.sinks = Sinks()
@@ -82,10 +83,10 @@ class End:
             self.sinks,
             self.counters,
             asymmetric=not outside,
+            may_speak=lambda ip: not outside and ip.startswith(prefixes),
             shares_host=not outside or ":" in host,  # loopback has but one IPv6 address
         )
         self.channels = ChannelSpace(channels)
-        prefixes = tuple(near)
         self.trunks: set[str] = set()
         v4, v6 = (None, host) if ":" in host else (host, None)
         self.rules = FaceRules(
@@ -174,19 +175,33 @@ class Call:
             end: End = getattr(self.rig, name)
             setattr(self, name, CallMedia(self.number, end.pump, end.channels, end.rules, end.counters))
 
-    def inside(self, body: bytes, carriage: Carriage = Carriage.REPLY, fork: bytes = b"b1", source: str = "") -> bytes:
+    def inside(
+        self,
+        body: bytes,
+        carriage: Carriage = Carriage.REPLY,
+        fork: bytes = b"b1",
+        source: str = "",
+        natted: bool = False,
+    ) -> bytes:
         """The LAN's party says ``body``; what leaves the server."""
-        return self._pass(self.agent, self.server, body, carriage, fork, source or self.rig.lan_host)
+        return self._pass(self.agent, self.server, body, carriage, fork, source or self.rig.lan_host, natted)
 
-    def outside(self, body: bytes, carriage: Carriage = Carriage.REPLY, fork: bytes = b"b1", source: str = "") -> bytes:
+    def outside(
+        self,
+        body: bytes,
+        carriage: Carriage = Carriage.REPLY,
+        fork: bytes = b"b1",
+        source: str = "",
+        natted: bool = False,
+    ) -> bytes:
         """The internet's party says ``body``; what leaves the agent."""
-        return self._pass(self.server, self.agent, body, carriage, fork, source or self.rig.net_host)
+        return self._pass(self.server, self.agent, body, carriage, fork, source or self.rig.net_host, natted)
 
     def _pass(
-        self, near: CallMedia, far: CallMedia, body: bytes, carriage: Carriage, fork: bytes, source: str
+        self, near: CallMedia, far: CallMedia, body: bytes, carriage: Carriage, fork: bytes, source: str, natted: bool
     ) -> bytes:
         now = trio.current_time()
-        channels = near.hear(fork, SipBody(body), source, now, carriage)
+        channels = near.hear(fork, SipBody(body), source, now, carriage, natted)
         return far.speak(fork, SipBody(body), channels, now, carriage)
 
     def settle(self, fork: bytes = b"b1") -> None:
