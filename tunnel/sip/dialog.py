@@ -63,7 +63,8 @@ class Call:
     credentials (see trust.py).
     ``expires_at``: when it is forgotten, None while only its end can tell. ``alive_at``: when a message of it passed last.
     ``session_expires_s``: the session interval its parties spoke of last (RFC 4028), 0 if they have none. ``top_cseq``:
-    the highest sequence number that a request of it had. ``looked_at``: when its timer goes off next.
+    the highest sequence number that a request of it had. ``looked_at``: when its timer goes off next. ``acknowledged``:
+    an ACK of a 2xx passed.
     """
 
     handle: int
@@ -79,6 +80,7 @@ class Call:
     media: CallMedia | None = None
     subscriptions: Subscriptions = field(default_factory=Subscriptions)
     answered_at: float | None = None
+    acknowledged: bool = False
     ended: bool = False
     expires_at: float | None = None
     alive_at: float = 0.0

@@ -278,14 +278,18 @@ class Half(Agenda):
         self.events.append(CallClosed(call.handle, status, seconds))
 
     def never_acknowledged(self, call: Call, now: float) -> None:
-        """No ACK came for the answer of ``call``: unless one comes yet, its callee will give it up (13.3.1.4)."""
+        """No ACK came for an answer of ``call``: unless one comes yet, its callee will give it up (13.3.1.4).
+
+        Of a re-INVITE that is for the callee to say: if it says no BYE, the two talk on.
+        """
         self.counters.bump("sip.never_acknowledged")
-        if not call.ended:
+        if not call.ended and not call.acknowledged:
             self.expire(call, now + LATE_S, now)
 
     def acknowledge(self, call: Call) -> None:
         """An ACK passed."""
         if not call.ended and call.method == "INVITE":
+            call.acknowledged = True
             call.expires_at = None
 
     def note_subscription(self, call: Call, request: Message, now: float, answer: Message | None = None) -> None:
