@@ -367,3 +367,51 @@ def test_privacy_is_kept_in_answers_to_the_untrusted(world: World, pbx: Phone, p
     eve.invite("sip:100@acme.example")
     pbx.answer(pbx.got("INVITE"), 180, headers=[ASSERTED[0], f"Privacy: {privacy}"])
     assert bool(eve.got(180).all("p-asserted-identity")) is passes
+
+
+# Odd and joined values
+
+
+@pytest.mark.parametrize("outbound", [True, False], ids=["out", "in"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        'Supported: timer, "unclosed',
+        'Warning: 399 x "unclosed, 300 y',
+        "Allow: INVITE,,  ,ACK,",
+        "X-Bytes: \u00ff\u0001\t\u007f",
+        "P-Asserted-Identity: <sip:a@b, c",
+    ],
+)
+def test_an_odd_header_in_an_answer_loses_no_answer(
+    world: World, pbx: Phone, trunk: Phone, line: str, outbound: bool
+) -> None:
+    """E, A3: what we need not understand passes byte-exact, be it as odd as it may."""
+    caller, callee = (pbx, trunk) if outbound else (trunk, pbx)
+    caller.invite("sip:1@10.1.0.2" if outbound else "sip:1@203.0.113.10")
+    callee.answer(callee.got("INVITE"), 180, headers=[line])
+    assert line.encode() in caller.got(180).raw.split(b"\r\n")
+
+
+def test_joined_repeated_and_folded_values_are_edited_where_they_stand(world: World, pbx: Phone, trunk: Phone) -> None:
+    """E, A3: one value of a folded, joined list changes; commas, folds, blanks and its neighbours do not."""
+    folded = 'm: "a, b" <sip:a@10.1.0.5>;q=1 ,\r\n\t<sip:b@203.0.113.9;gr=1>;x="<,>"\r\n , <tel:+1>'
+    repeated = "Contact:\t<sip:c@[fd00:1::5]:5070;a>"
+    pbx.request("OPTIONS", "sip:1@10.1.0.2", contact=False, headers=[folded, "Subject: between", repeated])
+    lines = trunk.got("OPTIONS").lines("contact")
+    first, second = lines
+    assert first.startswith(b'm: "a, b" <sip:a@203.0.113.10:5060;wp=')
+    assert first.endswith(b'>;q=1 ,\r\n\t<sip:b@203.0.113.9;gr=1>;x="<,>"\r\n , <tel:+1>')
+    assert second.startswith(b"Contact:\t<sip:c@203.0.113.10:5060;a;wp=")
+
+
+def test_identifiers_that_name_an_inside_address_are_reported(world: World, pbx: Phone, trunk: Phone) -> None:
+    """E Call-ID: never changed; with hide = "full" what shows is counted, once for each call."""
+    pbx.invite("sip:1@10.1.0.2", call_id="abc@10.1.0.5")
+    trunk.got("INVITE")
+    counters = world.public_side.counters
+    assert counters["sip.known_leaks.call-id"] == 1
+    assert counters["sip.known_leaks.to"] == 1
+    assert counters["sip.known_leaks.from"] == 0
+    pbx.invite("sip:1@203.0.113.30", call_id="1.10.1.0.5.9")
+    assert counters["sip.known_leaks.call-id"] == 1

@@ -16,6 +16,8 @@ from tunnel.sip.uri import SipUri
 
 __all__ = ["without_masks"]
 
+# Our number: masks that are opened in one body; beyond it they stay, which is what others get anyhow.
+MOST_MASKS = 256
 _KINDS = frozenset([b"application/reginfo+xml", b"application/dialog-info+xml"])
 _ENTITIES = {"&quot;": '"', "&apos;": "'"}
 _URI = re.compile(rb"sips?:[^\s\"'<>]++", re.IGNORECASE)
@@ -30,7 +32,13 @@ def without_masks(message: Message, masks: ContactMasks, now: float) -> bytes | 
     if kind.value.partition(b";")[0].strip().lower() not in _KINDS:
         return None
 
+    opened_so_far = 0
+
     def restored(match: re.Match[bytes]) -> bytes:
+        nonlocal opened_so_far
+        if _MARK not in match[0] or opened_so_far == MOST_MASKS:
+            return match[0]
+        opened_so_far += 1
         text = unescape(match[0].decode("latin-1"), _ENTITIES).encode("latin-1")
         try:
             uri = SipUri.parse_untrusted(text)

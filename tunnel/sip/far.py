@@ -18,6 +18,7 @@ from tunnel.sip.departures import Departure, Departures, Way
 from tunnel.sip.dialog import Call
 from tunnel.sip.flow import Flow
 from tunnel.sip.half import DIALOG_FORMING, Emission, Half, Lookup, Timed
+from tunnel.sip.known_leaks import known_leaks
 from tunnel.sip.message import Message, parse_untrusted
 from tunnel.sip.next_hop import Target, literal_target
 from tunnel.sip.policy import Answer, NextHop, answer_to
@@ -207,6 +208,9 @@ class Far:
         if request.method == "INVITE" and not _is_readable(data):
             self._finish(departure, Answer(513, "Message Too Large", "with our own headers it is too long"), now)
             return
+        if self._half.outside and self._half.hide_full and not request.to_tag:
+            for name in known_leaks(request):
+                self._half.counters.bump(f"sip.known_leaks.{name}")
         machine = ClientTransaction(request.method == "INVITE", data, way.flow.reliable, now)
         self._departures.sent(departure, branch)
         departure.machine = machine

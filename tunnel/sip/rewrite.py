@@ -176,10 +176,14 @@ class Rewriter:
         masked; whom a request passed on its way in is nobody's business outside."""
 
         def shown(uri: SipUri) -> bytes | None:
-            return self._masks.mask(uri, NOBODY, at, transport, now) if is_unreachable(uri.host) else None
+            return self._masked(uri, NOBODY, at, transport, now) if is_unreachable(uri.host) else None
 
-        _edit_values(edit, response, "service-route", shown, (), drop_unread=True)
-        for value in response.values("path") if self._hide_full else ():
+        for name in ("service-route", "path"):
+            if not _is_list(response, name):
+                edit.remove_all(name)
+        if _is_list(response, "service-route"):
+            _edit_values(edit, response, "service-route", shown, (), drop_unread=True)
+        for value in response.values("path") if self._hide_full and _is_list(response, "path") else ():
             uri = uri_of_value(value.text)
             if uri is None or is_unreachable(uri.host):
                 edit.remove_value(value)
@@ -300,9 +304,18 @@ def _edit_values(
             edit.replace(value.start, value.end, text)
 
 
+def _is_list(message: Message, name: str) -> bool:
+    """Whether the headers of that name can be read as lists; what cannot is odd, but no reason to lose the message."""
+    try:
+        message.values(name)
+    except BadPacket:
+        return False
+    return True
+
+
 def _without_option(edit: Edit, message: Message, name: str, option: bytes) -> None:
     """Take an option tag out of Supported or Require."""
-    for value in message.values(name):
+    for value in message.values(name) if _is_list(message, name) else ():
         if value.text.lower() == option:
             edit.remove_value(value)
 
@@ -316,7 +329,7 @@ def _is_private_id(message: Message) -> bool:
 
 def _hide_warning_agents(edit: Edit, message: Message, at: Address) -> None:
     """An inside host that says who warns (RFC 3261 section 20.43) becomes the address of this face."""
-    for value in message.values("warning"):
+    for value in message.values("warning") if _is_list(message, "warning") else ():
         match = _WARNING_AGENT.match(value.text)
         if match is not None and is_unreachable(match[1].decode("latin-1").strip("[]")):
             start, end = match.span(1)
