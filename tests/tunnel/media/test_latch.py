@@ -48,12 +48,14 @@ def drops(decision: Decision) -> Reason | None:
 
 
 def test_the_sdp_address_is_confirmed_by_its_first_packet() -> None:
+    """L4: (a) the SDP address is confirmed by its first packet."""
     heard = stream()
     assert heard.hear(SDP, rtp_packet(1)) == Latched(SDP)
     assert heard.hear(SDP, rtp_packet(2)) == Forward()
 
 
 def test_another_port_of_the_sdp_host_is_believed_at_once() -> None:
+    """L4: (b) another port of the SDP host is believed at once."""
     assert stream().hear(OTHER_PORT, rtp_packet(1)) == Latched(OTHER_PORT)
 
 
@@ -66,18 +68,21 @@ def test_the_sip_source_is_believed_after_five_packets_in_sequence() -> None:
 
 
 def test_five_packets_of_different_streams_confirm_nothing() -> None:
+    """L4: (c) takes five packets of one SSRC."""
     heard = stream(target=None)
     for n in range(20):
         assert drops(heard.hear(BEHIND_SIP_IP, rtp_packet(n, ssrc=n))) is Reason.PRE_LATCH
 
 
 def test_five_packets_out_of_sequence_confirm_nothing() -> None:
+    """L4: (c) takes five packets in sequence."""
     heard = stream(target=None)
     for n in range(20):
         assert drops(heard.hear(BEHIND_SIP_IP, rtp_packet(n * 1000))) is Reason.PRE_LATCH
 
 
 def test_a_second_port_of_the_same_ip_does_not_disturb_the_trial() -> None:
+    """L4: (c) each port is on a trial of its own."""
     heard = stream(target=None)
     for n in range(4):
         heard.hear(BEHIND_SIP_IP, rtp_packet(n))
@@ -96,6 +101,7 @@ def test_nobody_else_is_ever_believed() -> None:
 
 
 def test_rtcp_on_the_rtp_port_neither_counts_for_the_trial_nor_breaks_it() -> None:
+    """L4: (c) is about RTP."""
     heard = stream(target=None)
     for n in range(4):
         heard.hear(BEHIND_SIP_IP, rtp_packet(n))
@@ -110,18 +116,21 @@ def test_opaque_datagrams_take_three() -> None:
 
 
 def test_rtcp_takes_three_of_one_sender() -> None:
+    """L4: RTCP is latched by itself."""
     heard = stream(target=None, continuity=Continuity.RTCP)
     packets = [rtcp_packet(1), rtcp_packet(2), rtcp_packet(2), rtcp_packet(2)]
     assert [drops(heard.hear(BEHIND_SIP_IP, packet)) for packet in packets] == [Reason.PRE_LATCH] * 3 + [None]
 
 
 def test_rtcp_follows_where_rtp_was_confirmed() -> None:
+    """L4: where RTP was confirmed, RTCP is believed."""
     heard = stream(target=None, continuity=Continuity.RTCP)
     heard.latch.vouch(SIP_IP)
     assert heard.hear(BEHIND_SIP_IP, rtcp_packet()) == Latched(BEHIND_SIP_IP)
 
 
 def test_a_learnt_remote_gives_way_to_the_sdp_address_itself() -> None:
+    """L4: what was learnt by (b) or (c) gives way to (a)."""
     heard = stream()
     heard.hear(OTHER_PORT, rtp_packet(1))
     assert heard.hear(SDP, rtp_packet(2)) == Latched(SDP)
@@ -146,6 +155,7 @@ def test_a_stray_packet_of_the_old_port_does_not_win_it_back() -> None:
 
 
 def test_a_party_that_really_stayed_where_it_was_is_heard_again() -> None:
+    """L5: (i) the old source is ignored for 200 ms and five packets, not for ever."""
     heard = stream()
     heard.hear(SDP, rtp_packet(1))
     heard.latch.aim(Address(SDP.host, 30840), SIP_IP, Continuity.RTP, 10.0)
@@ -183,6 +193,7 @@ def test_another_stream_from_the_new_port_is_not_followed() -> None:
 
 
 def test_a_new_port_is_not_followed_while_the_old_one_speaks() -> None:
+    """L5: (ii) only after 500 ms of silence."""
     heard = stream()
     for n in range(200):
         heard.hear(SDP, rtp_packet(n), n * 0.02)
@@ -191,6 +202,7 @@ def test_a_new_port_is_not_followed_while_the_old_one_speaks() -> None:
 
 
 def test_another_host_is_not_followed_whatever_it_sends() -> None:
+    """L5: (ii) only within the same IP."""
     heard = stream()
     heard.hear(SDP, rtp_packet(0))
     for source in (STRANGER, BEHIND_SIP_IP):
@@ -199,6 +211,7 @@ def test_another_host_is_not_followed_whatever_it_sends() -> None:
 
 
 def test_a_muxed_party_is_followed_though_rtcp_came_last() -> None:
+    """L5: (ii) also when the last packet heard was RTCP."""
     heard = stream()
     heard.hear(SDP, rtp_packet(1), 0.0)
     heard.hear(SDP, rtcp_packet(), 0.0)
@@ -210,11 +223,13 @@ def test_a_muxed_party_is_followed_though_rtcp_came_last() -> None:
 
 
 def test_fifty_packets_may_go_where_nobody_was_heard() -> None:
+    """L6: 50 packets to an address that was only named."""
     allowance = Allowance()
     assert [allowance.admits(172) for _ in range(60)].count(True) == 50
 
 
 def test_or_twenty_thousand_bytes() -> None:
+    """L6: or 20 kB."""
     allowance = Allowance()
     assert [allowance.admits(1200) for _ in range(60)].count(True) == 16
 
@@ -229,6 +244,7 @@ packets = st.one_of(st.binary(max_size=40), st.builds(rtp_packet, st.integers(0,
 def test_no_sequence_of_packets_lets_a_stranger_in(
     target: Address | None, continuity: Continuity, script: list[tuple[Address, bytes]]
 ) -> None:
+    """L4, 3-#6: no sequence of packets lets a stranger in."""
     heard = stream(target, SIP_IP, continuity)
     for n, (source, packet) in enumerate(script):
         decision = heard.hear(source, packet, n * 0.1)

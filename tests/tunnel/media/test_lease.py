@@ -12,6 +12,7 @@ from tunnel.media.plane import LedgerFull
 
 
 def test_pairs_are_even_and_within_the_range() -> None:
+    """L1: pairs are even and odd, and within the range."""
     ledger = PortLedger(20001, 20006)
     assert [ledger.take(1, 0.0), ledger.take(1, 0.0)] == [20002, 20004]
     with pytest.raises(LedgerFull):
@@ -24,6 +25,7 @@ def test_a_range_without_a_pair_is_refused() -> None:
 
 
 def test_a_released_pair_rests_for_30_seconds() -> None:
+    """I6, T13: a released pair rests for 30 s."""
     ledger = PortLedger(20000, 20001)
     pair = ledger.take(1, 0.0)
     ledger.release(pair, 10.0)
@@ -53,6 +55,7 @@ def test_a_pair_that_is_held_is_never_handed_out_again() -> None:
 
 
 def test_new_calls_are_refused_at_nine_tenths_but_calls_that_are_up_may_grow() -> None:
+    """3-#13: new calls are refused before allocation fails; calls that are up may grow."""
     ledger = PortLedger(20000, 20199)
     for call in range(90):
         ledger.take(call, 0.0)

@@ -33,6 +33,7 @@ OPENING, PREVIEW = Carriage.OPENING, Carriage.PREVIEW
 
 
 def test_a_call_out_has_audio_both_ways_and_leaves_nothing(pair: MediaPair) -> None:
+    """I1, I6: offer in INVITE, answer in 200; five seconds after BYE the ports go."""
     offer = pair.inside(sdp(CALLER_IP, "40000"), OPENING, ROOT)
     assert offer == sdp(PUBLIC_IP, "20000")
     answer = pair.outside(sdp(TRUNK_IP, "6000"))
@@ -155,6 +156,7 @@ def test_a_failed_reinvite_brings_the_agreed_addresses_back(pair: MediaPair) -> 
 
 
 def test_glare_that_fails_both_ways_changes_nothing_and_one_channel_is_kept(pair: MediaPair) -> None:
+    """I6, F7: glare that fails both ways changes nothing, and one channel is kept."""
     public, lan = answered(pair)
     inside = sdp("10.1.0.99", "9000", "video 9002 RTP/AVP 31")
     outside = sdp("198.51.100.99", "9000", "video 9002 RTP/AVP 31")
@@ -174,6 +176,7 @@ def test_glare_that_fails_both_ways_changes_nothing_and_one_channel_is_kept(pair
 
 
 def test_a_failed_update_in_glare_leaves_the_reinvite_to_succeed(pair: MediaPair) -> None:
+    """I6: each of two crossing offers fails by itself."""
     public, lan = answered(pair)
     pair.outside(sdp(TRUNK_IP, "6002"), OPENING)
     pair.inside(sdp(CALLER_IP, "40002"), OPENING)
@@ -183,6 +186,7 @@ def test_a_failed_update_in_glare_leaves_the_reinvite_to_succeed(pair: MediaPair
 
 
 def test_an_answer_only_in_the_preview_counts_once_the_200_came(pair: MediaPair) -> None:
+    """I1: an answer only in the preview counts once the 200 came."""
     (public,) = ports(pair.inside(sdp(CALLER_IP, "40000"), OPENING, ROOT))
     (lan,) = ports(pair.outside(sdp(TRUNK_IP, "6000"), PREVIEW))
     pair.settle()  # the 200 had no body
@@ -192,6 +196,7 @@ def test_an_answer_only_in_the_preview_counts_once_the_200_came(pair: MediaPair)
 
 
 def test_an_invite_repeated_with_credentials_keeps_its_ports(pair: MediaPair) -> None:
+    """I2, I3: an INVITE repeated with credentials keeps its ports."""
     offer = sdp(CALLER_IP, "40000")
     assert pair.inside(offer, OPENING, ROOT) == pair.inside(offer, OPENING, ROOT)
     assert (pair.agent.channels.in_use, len(pair.server.plane.held)) == (1, 1)

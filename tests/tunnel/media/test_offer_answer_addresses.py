@@ -58,6 +58,7 @@ def test_rtcp_mux_holds_only_when_the_answer_accepts_it(pair: MediaPair) -> None
 
 
 def test_once_multiplexed_rtcp_stays_so(pair: MediaPair) -> None:
+    """J: once multiplexed RTCP stays so (RFC 5761)."""
     pair.inside(sdp(CALLER_IP, "40000|a=rtcp-mux"), OPENING, ROOT)
     pair.outside(sdp(TRUNK_IP, "6000|a=rtcp-mux"))
     assert (aim_outside(pair).mux, aim_outside(pair).rtcp) == (True, Address(*TRUNK))
@@ -76,6 +77,7 @@ def test_an_ipv6_phone_inside_calls_an_ipv4_trunk() -> None:
 
 
 def test_a_face_of_both_families_answers_in_the_callers_and_follows_a_change() -> None:
+    """I3, J: a change of family is the one that moves a port."""
     pair = MediaPair(public6="2001:db8::10")
     v6 = pair.outside(sdp("2001:db8::99", "6000"), OPENING, ROOT)
     assert ports(v6) == [30000]

@@ -119,6 +119,7 @@ def test_the_fork_that_inherited_may_win_too(pair: MediaPair) -> None:
 
 
 def test_a_second_2xx_lives_beside_the_first_until_its_bye(pair: MediaPair) -> None:
+    """I4: a second 2xx lives beside the first until its BYE."""
     first = answer(pair, b"b1", B1)
     pair.settle(b"b1")
     late = answer(pair, b"b2", B2)
@@ -134,6 +135,7 @@ def test_a_second_2xx_lives_beside_the_first_until_its_bye(pair: MediaPair) -> N
 
 
 def test_a_fork_that_ends_with_199_gives_its_port_back_at_once(pair: MediaPair) -> None:
+    """I4: a fork that ends with 199 gives its port back at once."""
     first = answer(pair, b"b1", B1, PREVIEW)
     for end in (pair.agent, pair.server):
         end.media.drop_fork(b"b1", 0.0, pair.now)

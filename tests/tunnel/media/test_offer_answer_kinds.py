@@ -43,6 +43,7 @@ def test_t38_switch_to_another_ip_and_back(pair: MediaPair) -> None:
 
 
 def test_port_zero_and_back_gets_the_same_port(pair: MediaPair) -> None:
+    """I3: port 0 and back gets the same port."""
     both = [sdp(CALLER_IP, "40000", "video 40002 RTP/AVP 31"), sdp(TRUNK_IP, "6000", "video 6002 RTP/AVP 31")]
     video_off = [sdp(CALLER_IP, "40000", "video 0 RTP/AVP 31"), sdp(TRUNK_IP, "6000", "video 0 RTP/AVP 31")]
     public, lan = ports(pair.inside(both[0], OPENING, ROOT)), ports(pair.outside(both[1]))
@@ -79,6 +80,7 @@ def bundled(host: str, audio: int, video: int) -> bytes:
 
 
 def test_a_bundled_answer_shares_one_port_and_one_channel(pair: MediaPair) -> None:
+    """J, I3: a bundled answer shares one port and one channel."""
     assert len(set(ports(pair.inside(bundled(CALLER_IP, 40000, 40002), OPENING, ROOT)))) == 2
     lan = ports(pair.outside(bundled(TRUNK_IP, 6000, 6000)))
     assert lan[0] == lan[1]
@@ -89,6 +91,7 @@ def test_a_bundled_answer_shares_one_port_and_one_channel(pair: MediaPair) -> No
 
 
 def test_an_offer_on_one_port_that_is_answered_unbundled_reaches_both_ports(pair: MediaPair) -> None:
+    """J: an offer on one port that is answered without the bundle reaches both ports."""
     public = ports(pair.inside(bundled(CALLER_IP, 40000, 40000), OPENING, ROOT))
     assert public[0] == public[1]
     lan = ports(pair.outside(sdp(TRUNK_IP, "6000", "video 6002 RTP/AVP 31")))
@@ -101,6 +104,7 @@ def test_an_offer_on_one_port_that_is_answered_unbundled_reaches_both_ports(pair
 
 
 def test_a_bundle_only_medium_keeps_port_zero(pair: MediaPair) -> None:
+    """J: a=bundle-only keeps port 0 and has no lease of its own."""
     offer = sdp(CALLER_IP, "40000|a=mid:0", "video 0 RTP/AVP 31|a=mid:1|a=bundle-only", session=GROUP)
     assert ports(pair.inside(offer, OPENING, ROOT)) == [20000, 0]
     assert ports(pair.outside(bundled(TRUNK_IP, 6000, 6000))) == [30000, 30000]
@@ -117,6 +121,7 @@ def test_what_is_not_relayed_gets_port_zero_beside_audio_and_488_alone(pair: Med
 
 
 def test_both_copies_of_a_doubled_description_get_the_same_port(pair: MediaPair) -> None:
+    """J: both copies of a doubled description get the same port."""
     body = pair.inside((DATA / "two_copies_lf.sdp").read_bytes(), OPENING, ROOT)
     assert ports(body) == [20000, 20000]
     assert b"10.1.0.20" not in body

@@ -11,6 +11,7 @@ from tunnel.media.plane import Aim
 
 
 async def test_packets_go_both_ways_unchanged_and_from_the_advertised_port(world: PumpWorld) -> None:
+    """L2, L3: packets go both ways unchanged and from the advertised port."""
     phone, lease = world.phone(), world.take()
     world.aim(lease, phone.address)
     packets = [rtp_packet(n) for n in range(5)]
@@ -24,6 +25,7 @@ async def test_packets_go_both_ways_unchanged_and_from_the_advertised_port(world
 
 
 async def test_rtcp_has_the_odd_port_and_the_odd_channel(world: PumpWorld) -> None:
+    """L1: RTCP has the odd port and the odd channel."""
     phone, control, lease = world.phone(), world.phone(), world.take()
     world.aim(lease, phone.address, control.address)
     assert (lease.rtp.port % 2, lease.rtcp.port) == (0, lease.rtp.port + 1)

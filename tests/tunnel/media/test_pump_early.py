@@ -8,6 +8,7 @@ from support.rtp import rtcp_packet, rtp_packet
 
 
 async def test_ten_packets_wait_for_the_aim_in_each_direction(world: PumpWorld) -> None:
+    """I5: ten packets wait for the aim in each direction."""
     phone, lease = world.phone(), world.take()
     packets = [rtp_packet(n) for n in range(12)]
     for packet in packets:
@@ -21,6 +22,7 @@ async def test_ten_packets_wait_for_the_aim_in_each_direction(world: PumpWorld) 
 
 
 async def test_early_packets_of_a_stranger_are_not_passed_on_after_the_aim(world: PumpWorld) -> None:
+    """I5, L4: what waits is judged like everything else."""
     phone, stranger, lease = world.phone(), world.phone(ELSEWHERE), world.take()
     stranger.send(rtp_packet(1), lease.rtp)
     phone.send(rtp_packet(2), lease.rtp)
@@ -46,6 +48,7 @@ async def test_no_more_than_fifty_packets_go_where_nobody_was_heard(world: PumpW
 
 
 async def test_a_trunk_is_not_limited(world: PumpWorld) -> None:
+    """L6: a configured trunk is not limited."""
     phone, lease = world.phone(), world.take()
     world.aim(lease, phone.address, trusted=True)
     for n in range(60):

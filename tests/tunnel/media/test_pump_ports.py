@@ -20,6 +20,7 @@ from tunnel.media.plane import Aim, LedgerFull
 
 
 async def test_late_packet_after_hangup_is_counted_not_sent(world: PumpWorld) -> None:
+    """I6: a late packet after the end is counted, not sent."""
     phone, lease = world.phone(), world.take()
     world.aim(lease, phone.address)
     phone.send(rtp_packet(1), lease.rtp)
@@ -34,6 +35,7 @@ async def test_late_packet_after_hangup_is_counted_not_sent(world: PumpWorld) ->
 
 
 async def test_a_released_lease_lingers_then_closes_then_rests(world: PumpWorld) -> None:
+    """I6: a released lease lingers, closes and rests."""
     now = trio.current_time()
     lease = world.take()
     world.pump.release(lease.id, 5.0, now)

@@ -38,6 +38,7 @@ def peer(stack: ExitStack) -> socket.socket:
 
 
 def test_a_pair_in_use_is_not_shared_with_another_end(stack: ExitStack) -> None:
+    """L1: a pair in use is not shared with another end."""
     port, _, _ = even_port(stack)
     assert open_doors(HOST, port) is None
 
