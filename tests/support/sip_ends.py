@@ -32,7 +32,8 @@ __all__ = ["Heard", "SipEnd", "call_through", "open_end"]
 _numbers = itertools.count(1)
 _LIMIT_S = 8.0
 _IN_BRACKETS = re.compile(rb"\[[0-9A-Fa-f:.]+\]")
-_BARE_IPV6 = re.compile(rb"(?<![0-9A-Za-z:])(?:::1|2001:db8:)")
+# But for ``received``, which has none by the grammar of RFC 3261 section 25.1 (RFC 5118 section 4.5).
+_BARE_IPV6 = re.compile(rb"(?<![0-9A-Za-z:])(?<!received=)(?:::1|2001:db8:)")
 
 
 @dataclass

@@ -2,78 +2,14 @@
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import trustme
-from support.both_ends import BothEnds, counted, open_ends, server_toml, sip_addresses
-from support.sip_ends import SipEnd, call_through, open_end
-
-import inside_agent
-import outside_server
-from tunnel.address import Address
+from support.both_ends import counted
+from support.joined_site import site
+from support.sip_ends import call_through
 
 ALL = ("udp", "tcp", "tls")
-LISTENERS = '["udp:0", "tcp:0", "tls:0"]'
-INSIDE, OUTSIDE = "127.0.0.1", "127.0.0.2"
-AUTHORITY = trustme.CA()
-
-
-def shown(*names: str) -> ssl.SSLContext:
-    """What a peer with a certificate for ``names`` shows."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    AUTHORITY.issue_cert(*names).configure_cert(context)
-    return context
-
-
-@dataclass
-class Site:
-    """Both ends with all listeners, and who talks through them."""
-
-    ends: BothEnds
-    server: outside_server.Server
-    agent: inside_agent.Agent
-    phone: SipEnd
-    peer: SipEnd
-
-    @property
-    def agent_at(self) -> Address:
-        return sip_addresses(self.agent)[self.phone.transport]
-
-    @property
-    def server_at(self) -> Address:
-        return sip_addresses(self.server)[self.peer.transport]
-
-
-@asynccontextmanager
-async def site(
-    tmp_path: Path, inside: str, outside: str, *, scheme: str = "sip", trunk_ca: bool = True, peer_name: str = OUTSIDE
-) -> AsyncIterator[Site]:
-    """The phone (or PBX) at ``phone`` trusts the certificate that the agent made itself; the trunk at ``peer`` that of
-    the server's authority. Both show certificates of AUTHORITY, which the configuration names."""
-    ca = tmp_path / "ca.pem"
-    AUTHORITY.cert_pem.write_to_path(ca)
-    async with open_ends(tmp_path) as ends:
-        server = await ends.start_server(server_toml(tmp_path / "server", sip=LISTENERS))
-        ends.add_tenant("acme", trunks=[f"sip:{OUTSIDE}"], trunk_ca=ca.read_text() if trunk_ca else "")
-        believes_server = ssl.create_default_context(cadata=ends.authority().pem)
-        config = await ends.join("acme", "one")
-        believes_agent = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        async with (
-            open_end(inside, INSIDE, shown=shown(INSIDE), trusted=believes_agent, scheme=scheme) as phone,
-            open_end(outside, OUTSIDE, shown=shown(peer_name), trusted=believes_server, scheme=scheme) as peer,
-        ):
-            text = config.read_text().replace('"udp:0"', '"udp:0", "tcp:0", "tls:0"')
-            pbx = f'pbx = "{phone.uri.replace("end@", "")}"\ntls_ca = "{ca}"\n'
-            config.write_text(text.replace("allow =", pbx + "allow ="))
-            agent = await ends.start_agent(config)
-            believes_agent.load_verify_locations(config.parent / "data" / "lan.pem")
-            yield Site(ends, server, agent, phone, peer)
-            assert counted(server, "internal.errors") == counted(agent, "internal.errors") == 0
 
 
 @pytest.mark.parametrize("outside", ALL)

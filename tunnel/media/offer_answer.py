@@ -49,6 +49,8 @@ class CallMedia:
         self._channels = channels
         self._rules = rules
         self._counters = counters
+        self.peer_is_ipv6: bool | None = None
+        """The address family that this face's party uses for SIP, for the first offer to it; None: not known."""
         self._branches: dict[bytes, Branch] = {}
         self._settled: set[bytes] = set()
         self._holders: dict[Lease, int] = {}
@@ -283,10 +285,10 @@ class CallMedia:
             holder.hand_over(stream)
 
     def _family(self, branch: Branch) -> bool:
-        """Whether to advertise IPv6: as the party does, if it has said."""
+        """Whether to advertise IPv6: as the party does, if it has said, else as it does SIP."""
         heard = (stream.offers.get(Side.HEARD) or stream.terms.heard for stream in branch.streams)
         said = (party.is_ipv6 for party in heard if party is not None and party.is_ipv6 is not None)
-        return self._rules.family(next(said, None))
+        return self._rules.family(next(said, self.peer_is_ipv6))
 
     def _untie(self, branch: Branch, now: float) -> None:
         for stream in branch.streams:

@@ -122,7 +122,7 @@ class Answers:
             transport=flow.transport,
             binding=crossed.binding,
             natted=crossed.natted,
-            body=half.speak(call, response, crossed.channels, now),
+            body=half.speak(call, response, crossed.channels, flow.remote, now),
             trusted=crossed.trusted,
             to_trusted=arrival.crossed is None or arrival.crossed.trusted,
             now=now,

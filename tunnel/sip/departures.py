@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from tunnel.address import Address
 from tunnel.errors import BadPacket
 from tunnel.sip.client_transaction import ClientTransaction
 from tunnel.sip.dialog import Call
@@ -49,7 +50,8 @@ class Departure:
     call: Call | None
     hop: NextHop
     routes: tuple[bytes, ...]
-    body: bytes | None
+    body: bytes | None = None  # with SDP as it was said to ``spoken_to``
+    spoken_to: Address | None = None
     targets: deque[Target] = field(default_factory=deque)
     machine: ClientTransaction | None = None
     branch: bytes = b""

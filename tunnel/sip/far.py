@@ -91,13 +91,12 @@ class Far:
             self._follow_request(call, request, now)
         try:
             hop, routes = way_of(half, request, crossed, call, now)
-            body = half.speak(call, request, crossed.channels, now) if isinstance(hop, NextHop) else None
-        except (LedgerFull, BadPacket) as error:
+        except BadPacket as error:
             hop = answer_to(error)
         if isinstance(hop, Answer):
             self._returns.give_up(crossed, request, call, hop, now)
             return
-        departure = Departure(crossed, request, call, hop, routes, body)
+        departure = Departure(crossed, request, call, hop, routes)
         self._departures.add(departure)
         self._find_targets(departure, now)
 
@@ -192,10 +191,11 @@ class Far:
         request = departure.request
         branch = MAGIC_COOKIE + self._half.entropy(9).hex().encode("ascii")
         try:
+            self._speak(departure, way.flow.remote, now)
             data = self._as_it_leaves(departure, way, branch, now)
             if not whatever_size and (better := self._targets.for_size(departure, way, len(data), now)) is not way:
                 way, data = better, self._as_it_leaves(departure, better, branch, now)
-        except BadPacket as error:
+        except (LedgerFull, BadPacket) as error:
             self._finish(departure, answer_to(error), now)
             return
         departure.way, departure.flow = way, way.flow
@@ -215,6 +215,13 @@ class Far:
         self._departures.sent(departure, branch)
         departure.machine = machine
         self._drain(departure, now)
+
+    def _speak(self, departure: Departure, to: Address, now: float) -> None:
+        """Say its SDP, once, or again where the next target is of the other address family."""
+        if departure.spoken_to is None or departure.spoken_to.is_ipv6 is not to.is_ipv6:
+            channels = departure.crossed.channels
+            departure.body = self._half.speak(departure.call, departure.request, channels, to, now)
+            departure.spoken_to = to
 
     def _as_it_leaves(self, departure: Departure, way: Way, branch: bytes, now: float) -> bytes:
         crossed = departure.crossed

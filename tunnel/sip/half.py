@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tunnel.address import Address
 from tunnel.counters import Counters
 from tunnel.media.exchange import Side
 from tunnel.media.offer_answer import CallMedia
@@ -190,15 +191,18 @@ class Half(Agenda):
         fork, source = call.fork_of(message), flow.remote.host
         return call.media.hear(fork, body_of(message), source, now, carriage(message), natted)
 
-    def speak(self, call: Call | None, message: Message, channels: tuple[int, ...], now: float) -> bytes | None:
-        """SDP of the other side is about to leave in ``message``: the body with this face's leases in it, None where
-        nothing changes. Raises CannotRelay, LedgerFull."""
+    def speak(
+        self, call: Call | None, message: Message, channels: tuple[int, ...], to: Address, now: float
+    ) -> bytes | None:
+        """SDP of the other side is about to leave in ``message`` for ``to``: the body with this face's leases in it, None
+        where nothing changes. Raises CannotRelay, LedgerFull."""
         if call is not None:
             call.saw(message, now)
         if message.method == "NOTIFY":
             return without_masks(message, self.masks, now)
         if call is None or call.media is None or not bears_media(message):
             return without_media(message, self.addresses.bound[0][1].host)
+        call.media.peer_is_ipv6 = to.is_ipv6
         return call.media.speak(call.fork_of(message), body_of(message), channels, now, carriage(message))
 
     # Calls

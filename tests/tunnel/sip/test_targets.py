@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.ladder import Phone, uri_in
+from support.ladder import Phone, sdp_address, uri_in
 from support.pair import SERVER, World
 
 from tunnel.address import Address
@@ -316,3 +316,40 @@ def test_another_connection_to_the_same_host_is_none_of_its_business(world: Worl
     world.public_side.proxy.transport_failed("tls", Address("198.51.100.40", 5061), 7, world.now)
     world.settle()
     alice.got(503)
+
+
+class TestFamilies:
+    """S3-12: a face with both families says in a first offer what its party can reach."""
+
+    TRUNK6 = "[2001:db8::40]:5060"
+
+    def test_an_offer_is_made_in_the_family_of_the_sip_peer(self, world: World, alice: Phone) -> None:
+        trunk = Phone(world, self.TRUNK6, "trunk")
+        alice.invite(f"sip:bob@{self.TRUNK6}")
+        invite = trunk.got("INVITE")
+        assert sdp_address(invite) == "2001:db8::10"
+        trunk.accept(invite)
+        assert sdp_address(alice.got(200)) == "10.1.0.2"
+
+    def test_so_is_one_in_an_answer(self, world: World) -> None:
+        """An offerless INVITE gets its offer in the 200."""
+        phone = Phone(world, "[fd00:1::50]:5060", "alice")
+        trunk = Phone(world, PEER, "trunk")
+        phone.invite(f"sip:bob@{PEER}", body=b"")
+        trunk.accept(trunk.got("INVITE"))
+        assert sdp_address(phone.got(200)) == "fd00:1::2"
+
+    def test_the_next_target_may_be_of_the_other_one(self, world: World, alice: Phone) -> None:
+        """M1: the offer is made anew for it, and nothing of the first one is left."""
+        six, four = Phone(world, self.TRUNK6, "trunk"), Phone(world, PEER, "trunk")
+        world.targets["trunk.example"] = [Target("udp", six.address), Target("udp", four.address)]
+        alice.invite("sip:bob@trunk.example")
+        first = six.got("INVITE")
+        assert sdp_address(first) == "2001:db8::10"
+        refuse(six, first, 503)
+        second = four.got("INVITE")
+        assert sdp_address(second) == "203.0.113.10"
+        refuse(four, second)
+        alice.got(486)
+        world.wait(60)
+        world.assert_empty()
