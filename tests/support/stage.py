@@ -284,6 +284,13 @@ class Stage:
 
     # Ends
 
+    def forget(self, whose: str) -> None:
+        """The ``agent``, the ``server`` or ``both`` know of no call any more, as after a restart."""
+        for side, name in ((self.world.lan_side, "agent"), (self.world.public_side, "server")):
+            if whose in (name, "both"):
+                for call in side.half.calls:
+                    side.half.close_call(call, self.world.now)
+
     def assert_quiet(self) -> None:
         """Nobody has an unread message."""
         for phone in (self.inside, self.outside):

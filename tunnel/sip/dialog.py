@@ -193,6 +193,10 @@ class CallTable:
                 self.index(found)
         return found
 
+    def beyond(self, request: Message) -> Call | None:
+        """The call in whose dialog the party beyond the wall sent ``request``, where the other end does not know it."""
+        return self._by_dialog.get((request.call_id, request.to_tag, request.from_tag))
+
     def remove(self, call: Call) -> None:
         self._by_handle.pop(call.handle, None)
         if self._subscriptions.get((call.call_id, call.caller_tag)) is call:

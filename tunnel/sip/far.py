@@ -17,7 +17,7 @@ from tunnel.sip.client_transaction import ClientTransaction
 from tunnel.sip.departures import Departure, Departures, Way
 from tunnel.sip.dialog import Call
 from tunnel.sip.flow import Flow
-from tunnel.sip.half import DIALOG_FORMING, Emission, Half, Lookup, Timed
+from tunnel.sip.half import DIALOG_FORMING, NEEDS_DIALOG, Emission, Half, Lookup, Timed
 from tunnel.sip.known_leaks import known_leaks
 from tunnel.sip.message import Message, parse_untrusted
 from tunnel.sip.next_hop import Target, literal_target
@@ -86,7 +86,7 @@ class Far:
         if refusal is not None:
             self._returns.fail(crossed, refusal)
             return
-        call = half.calls.get(crossed.call)
+        call = half.calls.get(crossed.call) or (half.calls.beyond(request) if request.to_tag else None)
         if call is not None:
             self._follow_request(call, request, now)
         try:
@@ -134,6 +134,8 @@ class Far:
             return Answer(503, "Service Unavailable", "too many requests are under way", 5, "too_many_requests")
         if not crossed.call or half.calls.get(crossed.call) is not None:
             return None
+        if request.to_tag and request.method not in NEEDS_DIALOG:
+            return None  # a call that this end does not know any more: its Request-URI leads on
         if request.to_tag or request.method not in DIALOG_FORMING:
             return Answer(481, "Call/Transaction Does Not Exist", "no such dialog passes here")
         if request.method == "INVITE":

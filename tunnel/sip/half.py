@@ -39,6 +39,7 @@ from tunnel.sip.wall import WallMessage
 
 __all__ = [
     "DIALOG_FORMING",
+    "NEEDS_DIALOG",
     "TARGET_REFRESH",
     "CallAnswered",
     "CallClosed",
@@ -61,6 +62,8 @@ __all__ = [
 # RFC 3261 section 12.1, RFC 6665, RFC 3515; and the requests whose Contact moves a dialog (12.2, RFC 3311).
 DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 TARGET_REFRESH = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER"})
+# Requests that are nothing without their dialog; others find their way by their Request-URI alone (F6).
+NEEDS_DIALOG = frozenset({"INVITE", "UPDATE", "PRACK"})
 
 # Our numbers. How long media leases outlive a call: late packets after BYE, hardly anything after a failure (I6).
 AFTER_BYE_S = 5.0

@@ -17,7 +17,7 @@ from tunnel.sip.contacts import MASK_PARAM
 from tunnel.sip.dialog import Call
 from tunnel.sip.flow import Flow
 from tunnel.sip.grammar import number
-from tunnel.sip.half import DIALOG_FORMING, TARGET_REFRESH, Half, Timed
+from tunnel.sip.half import DIALOG_FORMING, NEEDS_DIALOG, TARGET_REFRESH, Half, Timed
 from tunnel.sip.message import Message
 from tunnel.sip.policy import Admit, Answer, Purpose, answer_to
 from tunnel.sip.response import build_response
@@ -37,9 +37,6 @@ RETRY_AFTER_S = 5
 # When it has been down for longer, or this end shuts down, between 1 and so many.
 LONGEST_RETRY_AFTER_S = 30
 NO_DIALOG = "no such dialog passes here"
-
-# Requests that are nothing without their dialog; others find their way by their Request-URI alone (F6).
-_NEEDS_DIALOG = frozenset({"INVITE", "UPDATE", "PRACK"})
 
 
 class Near:
@@ -135,7 +132,7 @@ class Near:
             return Answer(420, "Bad Extension", "no extension of proxies is supported")
         if _is_trickle(message):
             return Answer(469, "Bad Info Package", "candidates are of no use beyond a relay")
-        if message.to_tag and message.method in _NEEDS_DIALOG and (call is None or call.media is None):
+        if message.to_tag and message.method in NEEDS_DIALOG and (call is None or call.media is None):
             # Without its media state the SDP would pass as it came, the addresses of this side in it.
             return Answer(481, "Call/Transaction Does Not Exist", NO_DIALOG)
         refusal = self._refusal_of_stranger(message, now) if call is None else None
