@@ -82,6 +82,13 @@ class Firewall:
             yield
 
     @contextmanager
+    def closed(self) -> Iterator[None]:
+        """No tunnel connection gets through, old or new: each is reset."""
+        port = f"tcp dport {TUNNEL_PORT}"
+        with self._fault(f"{port} reject with tcp reset", f"tcp sport {TUNNEL_PORT} drop"):
+            yield
+
+    @contextmanager
     def detour(self) -> Iterator[None]:
         """New tunnel connections end at the middlebox on the firewall itself, which carries them on."""
         rule = f'iifname "inside" ip daddr {SERVER} tcp dport {TUNNEL_PORT} redirect to :{MIDDLEBOX_PORT}'

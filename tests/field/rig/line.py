@@ -10,13 +10,13 @@ from pathlib import Path
 from field.rig.capture import Packet
 from field.rig.ear import RtpStream
 from field.rig.network import Network
-from field.rig.party import Party
+from field.rig.party import Party, finished
 from field.rig.script import Script
 from field.rig.verdicts import Watch, watched
 from field.rig.voices import assert_heard, only_stream
 from field.rig.wallpass import Pair, wallpass_pair
 
-__all__ = ["Line", "Session", "assert_both_heard", "sessions", "trunk_pair"]
+__all__ = ["AGENT", "PBX", "SERVER", "TRUNK", "Line", "Session", "assert_both_heard", "sessions", "trunk_pair"]
 
 AGENT, SERVER, TRUNK, PBX = "10.1.0.2", "203.0.113.10", "203.0.113.30", "10.1.0.5"
 
@@ -67,6 +67,15 @@ class Line:
         return Script("+49301234" if self.direction == "in" else "+498912")
 
     @property
+    def callees_proxy(self) -> str:
+        """Our end's address on the callee's side."""
+        return AGENT if self.direction == "in" else SERVER
+
+    @property
+    def callers_proxy(self) -> str:
+        return SERVER if self.direction == "in" else AGENT
+
+    @property
     def caller_voice(self) -> str:
         return "gateway" if self.direction == "in" else "alice"
 
@@ -84,8 +93,7 @@ class Line:
         with watched(self.network, self.folder) as watch, ExitStack() as running:
             called = running.enter_context(self.called(callee))
             calling = running.enter_context(self.calling(caller))
-            calling.finished()
-            called.finished()
+            finished(calling, called)
         return watch
 
     def at_the_caller(self, watch: Watch) -> list[Packet]:
@@ -105,8 +113,8 @@ class Line:
         return Party(host, self.folder, script, voice=self.callee_voice, **more)
 
     def calling(self, script: Script, **more: object) -> Party:
-        host, peer = (self.network.trunk, SERVER) if self.direction == "in" else (self.network.pbx, AGENT)
-        return Party(host, self.folder, script, peer, voice=self.caller_voice, **more)
+        host = self.network.trunk if self.direction == "in" else self.network.pbx
+        return Party(host, self.folder, script, self.callers_proxy, voice=self.caller_voice, **more)
 
 
 def _delivered(watch: Watch, inside: bool) -> list[Packet]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
@@ -12,9 +13,25 @@ from field.rig.program import Program, ProgramFailed, eventually
 from field.rig.script import Script
 from field.rig.voices import LEVEL_DBFS, VOICES_HZ
 
-__all__ = ["Party"]
+__all__ = ["Party", "finished"]
 
 _numbers = count(1)
+
+
+def finished(*parties: Party, within_s: float = 20.0) -> None:
+    """Wait for the end of their scripts; fails as soon as one saw anything else than what stands there."""
+    deadline = time.monotonic() + within_s
+    running = list(parties)
+    while running:
+        for party in list(running):
+            ended = party.process.poll()
+            if ended:
+                raise ProgramFailed(f"{party.name}: exit {ended}\n{party.tail()}")
+            if ended == 0:
+                running.remove(party)
+        if running and time.monotonic() > deadline:
+            raise ProgramFailed(f"still running: {[party.name for party in running]}")
+        time.sleep(0.02)
 
 
 class Party(Program):
@@ -58,11 +75,6 @@ class Party(Program):
             self.stop()
             raise
         return self
-
-    def finished(self, within_s: float = 20.0) -> None:
-        """Wait for the end of its script; fails unless all of it happened, and nothing else."""
-        if self.await_exit(within_s) != 0:
-            raise ProgramFailed(f"{self.name}: exit {self.process.returncode}\n{self.tail()}")
 
     def tail(self) -> str:
         told = self._errors.read_text(errors="replace").splitlines() if self._errors.exists() else []

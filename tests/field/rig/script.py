@@ -70,12 +70,12 @@ class Script:
         steps = "".join(self._steps)
         return f'<?xml version="1.0" encoding="UTF-8"?>\n<scenario name="{self.user}">\n{steps}{reference}</scenario>\n'
 
-    def start(self, name: str = "call", prefix: bool = False) -> Dialog:
-        """`prefix`: its Call-ID differs from that of other dialogs of this call."""
-        return Dialog(self, name, opens=True, prefix=prefix)
+    def start(self, name: str = "call", prefix: bool = False, routed: bool = True) -> Dialog:
+        """`prefix`: its Call-ID differs from that of other dialogs of this call. `routed`: it goes through a proxy."""
+        return Dialog(self, name, opens=True, prefix=prefix, routed=routed)
 
-    def take(self, name: str = "call") -> Dialog:
-        return Dialog(self, name, opens=False)
+    def take(self, name: str = "call", routed: bool = True) -> Dialog:
+        return Dialog(self, name, opens=False, routed=routed)
 
     def pause(self, seconds: float) -> None:
         self._steps.append(f'<pause milliseconds="{int(seconds * 1000)}"/>\n')
@@ -83,6 +83,11 @@ class Script:
     def play(self, what: str) -> None:
         """An action of sipp's: `rtp_stream="file,-1,0"`, `play_dtmf="12"`, `play_pcap_image="file"`."""
         self._steps.append(f"<nop><action><exec {what}/></action></nop>\n")
+
+    def turn_to(self, address: str, port: int = 5060) -> None:
+        """Send to that address from now on; sipp would go on to whomever it heard first."""
+        where = f'<setdest host="{address}" port="{port}" protocol="UDP"/>'
+        self._steps.append(f"<nop><action>{where}</action></nop>\n")
 
     def speak(self) -> None:
         """Let the party's voice sound from now on, to where the latest SDP says."""
@@ -126,13 +131,14 @@ class Dialog:
     `local_tag` may be changed before a request: a fork speaks under another tag.
     """
 
-    def __init__(self, script: Script, name: str, opens: bool, prefix: bool = False) -> None:
+    def __init__(self, script: Script, name: str, opens: bool, prefix: bool = False, routed: bool = True) -> None:
         self.script = script
         self.name = name
         self.opens = opens
-        self.local_tag = f"{script.user}-{name}"
+        self.local_tag = f"{script.user.lstrip('+')}-{name}"
         self._call_id = (f"{name}///[call_id]" if prefix else "[call_id]") if opens else f"[${name}_id]"
         self._number = 0
+        self._route = f"[${name}_route]" if routed else ""
         self._is_formed = False
         self._fresh: set[str] = set()
         self._sent: dict[str, _Sent] = {}
@@ -161,14 +167,15 @@ class Dialog:
         uri = uri or self.script.callee
         self._send(method, uri, "", f"<{uri.partition('?')[0]}>", body, headers, kind)
 
-    def request(self, method: str, body: str = "", headers: str = "", kind: str = SDP) -> None:
-        """A request within the dialog."""
-        self._send(method, self._target, f"[${self.name}_route]", f"[${self.name}_remote]", body, headers, kind)
+    def request(self, method: str, body: str = "", headers: str = "", kind: str = SDP, repeats: bool = True) -> None:
+        """A request within the dialog. sipp sends nothing else while it `repeats` one that has no answer yet."""
+        to, route = f"[${self.name}_remote]", self._route
+        self._send(method, self._target, route, to, body, headers, kind, repeats)
 
     def ack(self, body: str = "") -> None:
         """For a 2xx to the latest INVITE."""
         to, txn = f"[${self.name}_remote]", self._sent["INVITE"].txn
-        sent = _Sent(self._target, f"[${self.name}_route]", to, self._sent["INVITE"].number, txn)
+        sent = _Sent(self._target, self._route, to, self._sent["INVITE"].number, txn)
         self._emit("ACK", sent, f"{txn}ack{self.name}", f'ack_txn="{txn}"', body)
 
     def ack_refusal(self) -> None:
@@ -193,7 +200,7 @@ class Dialog:
         at = f"{self.name}_{method.lower()}"
         to = f"[${at}_to]" + (f";tag={tag or self.local_tag}" if method in self._fresh else "")
         text = f"SIP/2.0 {status} {_REASONS[status]}\nVia: [${at}_via]\n"
-        text += f"Record-Route: [${self.name}_route]\n" if method in self._fresh and self._is_formed else ""
+        text += f"Record-Route: {self._route}\n" if self._route and method in self._fresh and self._is_formed else ""
         text += f"From: [${at}_from]\nTo: {to}\nCall-ID: [${at}_id]\nCSeq: [${at}_cseq]\n"
         text += "" if "Contact:" in headers or status >= 300 else f"Contact: {self.script.contact}\n"
         self.script.send(text + headers, body, kind, 'retrans="500"' if method == "INVITE" and status >= 200 else "")
@@ -275,11 +282,14 @@ class Dialog:
             f"{self.name}_route": ("Record-Route", _ALL),
         }
 
-    def _send(self, method: str, uri: str, route: str, to: str, body: str, headers: str, kind: str) -> None:
+    def _send(
+        self, method: str, uri: str, route: str, to: str, body: str, headers: str, kind: str, repeats: bool = True
+    ) -> None:
         self._number += 1
         txn = f"{self.name}{method.lower()}{self._number}"
         self._sent[method] = sent = _Sent(uri, route, to, self._number, txn)
-        self._emit(method, sent, txn, f'retrans="500" start_txn="{txn}"', body, headers, kind)
+        attributes = f'start_txn="{txn}"' + (' retrans="500"' if repeats else "")
+        self._emit(method, sent, txn, attributes, body, headers, kind)
 
     def _emit(
         self, method: str, sent: _Sent, branch: str, attributes: str, body: str = "", headers: str = "", kind: str = SDP
