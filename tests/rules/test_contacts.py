@@ -37,7 +37,7 @@ RICH = (
 
 
 def test_parameters_keep_their_order_and_spelling(world: World, trunk: Phone) -> None:
-    """C1, runner-up "Contact parameter order": display name, user, all URI and header parameters and their order."""
+    """C1: runner-up "Contact parameter order": display name, user, all URI and header parameters and their order."""
     alice = Phone(world, "10.1.0.50:5060", "alice", contact=RICH)
     alice.invite("sip:1@203.0.113.30")
     before, after = RICH.encode().split(b"10.1.0.50:5062")
@@ -100,7 +100,7 @@ def test_the_transport_is_that_of_the_face(world: World, transport: str, contact
     "contact", ["<sips:bob@203.0.113.40:5061>", "<sips:bob@192.168.77.3:5061;transport=tls>", "<sip:bob@203.0.113.40>"]
 )
 def test_a_secure_contact_is_no_reason_to_refuse_a_call(world: World, contact: str) -> None:
-    """C2, runner-up "sips: Contact rejected": a call whose Contact is sips arrives, and keeps its scheme."""
+    """C2: runner-up "sips: Contact rejected": a call whose Contact is sips arrives, and keeps its scheme."""
     alice = Phone(world, "10.1.0.5:5060", "pbx")
     bob = Phone(world, "203.0.113.30:5060", "bob", contact=contact)
     bob.invite("sip:100@203.0.113.10")

@@ -123,7 +123,7 @@ CHALLENGES = [
 
 
 def test_several_challenges_keep_their_order(world: World, alice: Phone) -> None:
-    """H3, RFC 8760: the challenges of several forks and algorithms arrive as they were aggregated, in their order."""
+    """H3: RFC 8760: the challenges of several forks and algorithms arrive as they were aggregated, in their order."""
     provider = Phone(world, "203.0.113.20:5060", "provider")
     alice.invite("sip:bob@registrar.example")
     provider.answer(provider.got("INVITE"), 407, headers=[*CHALLENGES, 'WWW-Authenticate: Digest realm="z", nonce="9"'])

@@ -344,7 +344,7 @@ def test_a_source_that_is_not_allowed_hears_nothing(world: World) -> None:
 
 
 def test_a_tel_uri_goes_where_the_agents_own_address_leads(world: World) -> None:
-    """K, E Request-URI: with lan.outside a ``tel:`` URI is as good as a number at the agent, and leaves unchanged."""
+    """K, E: Request-URI: with lan.outside a ``tel:`` URI is as good as a number at the agent, and leaves unchanged."""
     world = World(outside_uri="sip:203.0.113.30")
     trunk = Phone(world, TRUNK, "trunk")
     pbx = Phone(world, PBX, "pbx")
@@ -359,7 +359,7 @@ def test_a_tel_uri_without_a_place_to_go_is_416(world: World, alice: Phone) -> N
 
 
 def test_a_tel_uri_of_a_trunk_reaches_the_pbx_as_a_number(world: World, trunk: Phone) -> None:
-    """E Request-URI: the PBX is called by SIP (RFC 3261 section 19.1.6)."""
+    """E: Request-URI: the PBX is called by SIP (RFC 3261 section 19.1.6)."""
     pbx = Phone(world, PBX, "pbx")
     sent = trunk.invite("tel:+49-30-1234")
     invite = pbx.got("INVITE")

@@ -104,7 +104,7 @@ def test_every_header_of_the_table_passes_byte_exact_between_trusted_peers(
 
 
 def test_an_unknown_header_drops_no_call(world: World, pbx: Phone, trunk: Phone) -> None:
-    """E X-*: unknown header dropped the call: a header that nobody has ever seen passes, in every message of a call."""
+    """E: X-*: unknown header dropped the call: a header that nobody has ever seen passes, in every message of a call."""
     odd = 'X-Never-Seen-Before: "a" <b>;c, d'
     sent = trunk.invite("sip:+4930@203.0.113.10", headers=[odd])
     invite = pbx.got("INVITE")
@@ -175,7 +175,7 @@ def test_compact_forms_and_odd_case_stay_as_the_sender_wrote_them(
 
 
 def test_the_identifiers_of_a_dialog_are_never_edited(world: World, pbx: Phone, trunk: Phone) -> None:
-    """E From, To, tags, Call-ID, CSeq: not even where they name an inside address (a known leak)."""
+    """E: From, To, tags, Call-ID, CSeq: not even where they name an inside address (a known leak)."""
     odd = 'Call-ID: "x"@10.1.0.5/%()'
     data = compose(
         "INVITE sip:+4930@10.1.0.2 SIP/2.0",
@@ -194,7 +194,7 @@ def test_the_identifiers_of_a_dialog_are_never_edited(world: World, pbx: Phone, 
 
 
 def test_the_request_uri_is_untouched_on_the_way_out(world: World, pbx: Phone) -> None:
-    """E Request-URI, DEC7: with its order, escapes and parameters."""
+    """E, DEC7: Request-URI: with its order, escapes and parameters."""
     provider = Phone(world, "203.0.113.40:6060", "provider")
     uri = "sip:%62ob;day=tu@203.0.113.40:6060;transport=udp;lr;maddr=203.0.113.40;X=%2C?Subject=a%20b"
     pbx.invite(uri, to="sip:bob@203.0.113.40")
@@ -212,7 +212,7 @@ def refer(world: World, sender: Phone, receiver: Phone, uri: str, *headers: str)
 def test_an_inside_target_is_masked_on_the_way_out_and_exact_when_it_comes_back(
     world: World, pbx: Phone, trunk: Phone
 ) -> None:
-    """E Refer-To, Referred-By: inside addresses are masked outward; Replaces in the URI is left alone; masks come back."""
+    """E: Refer-To, Referred-By: inside addresses are masked outward; Replaces in the URI is left alone; masks come back."""
     target = '"C" <sip:carol@10.1.0.60:5070;x=1?Replaces=c%4010.1%3Bto-tag%3D1%3Bfrom-tag%3D2&Subject=a%2Cb>;p=1'
     by = "sip:boss@10.1.0.61;p=q"
     out = refer(world, pbx, trunk, "sip:+4930@10.1.0.2", f"Refer-To: {target}", f"Referred-By: {by}")
@@ -228,7 +228,7 @@ def test_an_inside_target_is_masked_on_the_way_out_and_exact_when_it_comes_back(
 
 
 def test_a_mask_of_the_other_side_stays_a_mask(world: World, pbx: Phone, trunk: Phone) -> None:
-    """E Refer-To: what routes through us is kept while its receiver is not on its own side."""
+    """E: Refer-To: what routes through us is kept while its receiver is not on its own side."""
     out = refer(world, pbx, trunk, "sip:+4930@10.1.0.2", "Refer-To: <sip:carol@10.1.0.60>")
     mask = out.values("refer-to")[0].text
     again = refer(world, pbx, trunk, "sip:+4930@10.1.0.2", f"Refer-To: {mask.decode()}")
@@ -240,7 +240,7 @@ def test_a_mask_of_the_other_side_stays_a_mask(world: World, pbx: Phone, trunk: 
     ["<tel:+4930;ext=1>", "<sip:carol@203.0.113.99?Replaces=a%3Bto-tag%3Db>", "<http://x.example/>", "<<broken"],
 )
 def test_other_targets_pass_as_they_are(world: World, pbx: Phone, trunk: Phone, value: str) -> None:
-    """E Refer-To: public addresses, other schemes and what cannot be read are not ours to change."""
+    """E: Refer-To: public addresses, other schemes and what cannot be read are not ours to change."""
     arrived = refer(world, trunk, pbx, "sip:1@203.0.113.10", f"Refer-To: {value}", f"Referred-By: {value}")
     assert arrived.lines("refer-to") == [f"Refer-To: {value}".encode()]
     assert arrived.lines("referred-by") == [f"Referred-By: {value}".encode()]
@@ -250,7 +250,7 @@ def test_other_targets_pass_as_they_are(world: World, pbx: Phone, trunk: Phone, 
 
 
 def test_an_inside_host_that_warns_is_hidden(world: World, pbx: Phone, trunk: Phone) -> None:
-    """E Warning: with hide = "full" an inside host in the agent field becomes ours; the text and other agents stay."""
+    """E: Warning: with hide = "full" an inside host in the agent field becomes ours; the text and other agents stay."""
     trunk.invite("sip:+4930@203.0.113.10")
     warnings = ['Warning: 399 10.1.0.5:5060 "a, b" ,370 x.example "y"', 'wArning: 301 [fd00:1::5] "z"']
     pbx.answer(pbx.got("INVITE"), 488, headers=warnings)
@@ -261,7 +261,7 @@ def test_an_inside_host_that_warns_is_hidden(world: World, pbx: Phone, trunk: Ph
 
 
 def test_an_outside_host_that_warns_is_named(world: World, pbx: Phone, trunk: Phone) -> None:
-    """E Warning: passes."""
+    """E: Warning: passes."""
     pbx.invite("sip:+4930@10.1.0.2")
     trunk.answer(trunk.got("INVITE"), 488, headers=['Warning: 399 203.0.113.30 "x"'])
     assert pbx.got(488).lines("warning") == [b'Warning: 399 203.0.113.30 "x"']
@@ -275,7 +275,7 @@ def test_an_outside_host_that_warns_is_named(world: World, pbx: Phone, trunk: Ph
 def test_nobody_is_told_that_candidates_may_trickle(
     world: World, pbx: Phone, trunk: Phone, outbound: bool, body: bytes | None
 ) -> None:
-    """E Supported: ICE is stripped, so trickle-ice is not offered; nothing else of the list changes."""
+    """E: Supported: ICE is stripped, so trickle-ice is not offered; nothing else of the list changes."""
     caller, callee = (pbx, trunk) if outbound else (trunk, pbx)
     supported = ["Supported: timer,  Trickle-ICE ,100rel", "k: trickle-ice", "Supported: gruu"]
     caller.invite("sip:1@10.1.0.2" if outbound else "sip:1@203.0.113.10", headers=supported, body=body)
@@ -286,7 +286,7 @@ def test_nobody_is_told_that_candidates_may_trickle(
 
 
 def test_agreed_security_is_between_the_neighbours(world: World, pbx: Phone, trunk: Phone) -> None:
-    """S1-8, E Security-*: passed untouched; as an extension that a proxy must know it is refused with its name."""
+    """S1-8, E: Security-*: passed untouched; as an extension that a proxy must know it is refused with its name."""
     headers = ["Security-Client: tls;q=0.1,ipsec-3gpp", "Security-Verify: x", "Require: sec-agree"]
     trunk.invite("sip:1@203.0.113.10", headers=headers)
     invite = pbx.got("INVITE")
@@ -311,7 +311,7 @@ OTHERS = ["P-Preferred-Identity: <sip:boss@acme.example>", "Diversion: <sip:d@ac
 
 
 def test_what_an_untrusted_caller_asserts_is_removed_on_entry(world: World, pbx: Phone) -> None:
-    """E P-Asserted-Identity, RFC 3325: from an untrusted outside peer PAI and RPID go, nothing else."""
+    """E: P-Asserted-Identity, RFC 3325: from an untrusted outside peer PAI and RPID go, nothing else."""
     stranger = Phone(world, "198.51.100.66:5060", "stranger")
     stranger.invite("sip:100@acme.example", headers=[*ASSERTED, *OTHERS])
     arrived = pbx.got("INVITE")
@@ -323,7 +323,7 @@ def test_what_an_untrusted_caller_asserts_is_removed_on_entry(world: World, pbx:
 
 
 def test_what_an_untrusted_callee_asserts_is_removed_too(world: World) -> None:
-    """E P-Asserted-Identity: in answers, and in later requests of one who was called."""
+    """E: P-Asserted-Identity: in answers, and in later requests of one who was called."""
     alice = Phone(world, "10.1.0.50:5060", "alice")
     callee = Phone(world, "198.51.100.66:5060", "eve")
     sent = alice.invite("sip:eve@198.51.100.66")
@@ -339,7 +339,7 @@ def test_what_an_untrusted_callee_asserts_is_removed_too(world: World) -> None:
 
 
 def test_the_word_of_a_trunk_counts_both_ways(world: World, pbx: Phone, trunk: Phone) -> None:
-    """E P-Asserted-Identity: trunks are trusted: identities pass even with Privacy: id, which it will honour itself."""
+    """E: P-Asserted-Identity: trunks are trusted: identities pass even with Privacy: id, which it will honour itself."""
     headers = [*ASSERTED, *OTHERS]
     pbx.invite("sip:1@10.1.0.2", headers=headers)
     arrived = trunk.got("INVITE")
@@ -350,7 +350,7 @@ def test_the_word_of_a_trunk_counts_both_ways(world: World, pbx: Phone, trunk: P
 
 @pytest.mark.parametrize(("privacy", "passes"), [("id", False), ("header; ID ;critical", False), ("none", True)])
 def test_privacy_is_kept_towards_the_untrusted(world: World, privacy: str, passes: bool) -> None:
-    """E Privacy, RFC 3325 9.3: with Privacy: id the asserted identity goes to nobody untrusted, in requests and answers."""
+    """E: Privacy, RFC 3325 9.3: with Privacy: id the asserted identity goes to nobody untrusted, in requests and answers."""
     alice = Phone(world, "10.1.0.50:5060", "alice")
     eve = Phone(world, "198.51.100.66:5060", "eve")
     headers = [*ASSERTED, f"Privacy: {privacy}"]
@@ -362,7 +362,7 @@ def test_privacy_is_kept_towards_the_untrusted(world: World, privacy: str, passe
 
 @pytest.mark.parametrize(("privacy", "passes"), [("id", False), ("none", True)])
 def test_privacy_is_kept_in_answers_to_the_untrusted(world: World, pbx: Phone, privacy: str, passes: bool) -> None:
-    """E Privacy: whom the caller reached is named to nobody untrusted either."""
+    """E: Privacy: whom the caller reached is named to nobody untrusted either."""
     eve = Phone(world, "198.51.100.66:5060", "eve")
     eve.invite("sip:100@acme.example")
     pbx.answer(pbx.got("INVITE"), 180, headers=[ASSERTED[0], f"Privacy: {privacy}"])
@@ -406,7 +406,7 @@ def test_joined_repeated_and_folded_values_are_edited_where_they_stand(world: Wo
 
 
 def test_identifiers_that_name_an_inside_address_are_reported(world: World, pbx: Phone, trunk: Phone) -> None:
-    """E Call-ID: never changed; with hide = "full" what shows is counted, once for each call."""
+    """E: Call-ID: never changed; with hide = "full" what shows is counted, once for each call."""
     pbx.invite("sip:1@10.1.0.2", call_id="abc@10.1.0.5")
     trunk.got("INVITE")
     counters = world.public_side.counters

@@ -90,7 +90,7 @@ def test_the_vias_of_the_sender_come_back_exactly(hide_full: bool) -> None:
     ],
 )
 def test_where_answers_go(world: World, via: str, stamped: str, answered_at: str) -> None:
-    """B3, RFC 3581: received for a name or another host, rport only where it was asked for; answers by both."""
+    """B3: RFC 3581: received for a name or another host, rport only where it was asked for; answers by both."""
     phone = Phone(world, "10.1.0.5:5060", "100")
     phone.request("OPTIONS", "sip:x@203.0.113.30")
     request = world.take_public()[0][1]
@@ -108,7 +108,7 @@ def test_where_answers_go(world: World, via: str, stamped: str, answered_at: str
 
 
 def test_answers_that_belong_to_nothing_are_dropped(world: World, pbx: Phone, trunk: Phone) -> None:
-    """B4, RFC 6026: a stray answer goes nowhere, be it a 2xx: it would let anybody aim our packets."""
+    """B4: RFC 6026: a stray answer goes nowhere, be it a 2xx: it would let anybody aim our packets."""
     pbx.invite("sip:1@10.1.0.2")
     invite = trunk.got("INVITE")
     pbx.lose()
@@ -202,7 +202,7 @@ def test_dialogs_come_back_through_us(world: World, pbx: Phone, trunk: Phone, me
 
 
 def test_the_record_route_names_transport_and_family(world: World, pbx: Phone) -> None:
-    """D1, runner-up "IPv6 Record-Route without brackets": each face names itself as the peer must reach it."""
+    """D1: runner-up "IPv6 Record-Route without brackets": each face names itself as the peer must reach it."""
     far = Phone(world, "[2001:db8::40]:5060", "far", transport="tcp", connection=3)
     far6 = Phone(world, "[2001:db8::41]:5060", "far6")
     pbx.invite("sip:far@[2001:db8::40];transport=tcp")
@@ -380,7 +380,7 @@ def test_a_stage_of_proxies_around_a_carrier() -> None:
 
 
 def test_a_record_route_that_cannot_be_read_does_not_lose_the_call(world: World, pbx: Phone, trunk: Phone) -> None:
-    """Runner-up "IPv6 Record-Route without brackets": a peer's own mistake is passed back to it, nothing else breaks."""
+    """D2: runner-up "IPv6 Record-Route without brackets": a peer's own mistake is passed back to it, nothing else breaks."""
     sent = trunk.request("MESSAGE", "sip:1@203.0.113.10", headers=["Record-Route: <sip:2001:db8::20;lr>"])
     arrived = pbx.got("MESSAGE")
     pbx.answer(arrived, 200)
