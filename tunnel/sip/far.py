@@ -20,7 +20,7 @@ from tunnel.sip.flow import Flow
 from tunnel.sip.half import DIALOG_FORMING, NEEDS_DIALOG, Emission, Half, Lookup, Timed
 from tunnel.sip.known_leaks import known_leaks
 from tunnel.sip.message import Message, parse_untrusted
-from tunnel.sip.next_hop import Target, literal_target
+from tunnel.sip.next_hop import Target, literal_target, without_uri_headers
 from tunnel.sip.policy import Answer, NextHop, answer_to
 from tunnel.sip.returns import Returns
 from tunnel.sip.sender import check_lists_untrusted, sip_uri
@@ -96,7 +96,7 @@ class Far:
         if isinstance(hop, Answer):
             self._returns.give_up(crossed, request, call, hop, now)
             return
-        departure = Departure(crossed, request, call, hop, routes)
+        departure = Departure(crossed, request, call, without_uri_headers(hop), routes)
         self._departures.add(departure)
         self._find_targets(departure, now)
 

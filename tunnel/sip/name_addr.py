@@ -75,19 +75,6 @@ class NameAddr:
         """What to put in the place of this value's URI so that it reads as ``uri``: in brackets where they are due."""
         return b"<" + uri + b">" if not self.bracketed and _NEEDS_BRACKETS.search(uri) else uri
 
-    def with_uri(self, uri: bytes) -> bytes:
-        """The value with another URI; nothing else changes but for brackets where the new URI needs them."""
-        return self.text[: self.uri_start] + self.bracketing(uri) + self.text[self.uri_end :]
-
-    def without_param(self, name: str) -> bytes:
-        """The value without any header parameter of that (lower-case) name."""
-        kept, position = bytearray(), 0
-        for param in self.params:
-            if param.name == name:
-                kept += self.text[position : param.start]
-                position = param.end
-        return bytes(kept) + self.text[position:]
-
 
 def tag_untrusted(value: bytes) -> bytes:
     """The ``tag`` of an unfolded From or To value, empty if it has none; quicker than the whole. Raises BadPacket."""

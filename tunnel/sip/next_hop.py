@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from tunnel.address import Address, is_private
 from tunnel.errors import BadPacket
 from tunnel.sip.bindings import Bindings
-from tunnel.sip.contacts import Opened
+from tunnel.sip.contacts import Opened, without_headers
 from tunnel.sip.face_index import FaceAddresses
 from tunnel.sip.flow import Flow
 from tunnel.sip.name_addr import NameAddr
@@ -17,7 +17,16 @@ from tunnel.sip.policy import Answer, NextHop
 from tunnel.sip.sender import sip_uri
 from tunnel.sip.uri import SipUri
 
-__all__ = ["Target", "default_transport", "leads_nowhere", "literal_target", "next_hop", "turning", "way_to"]
+__all__ = [
+    "Target",
+    "default_transport",
+    "leads_nowhere",
+    "literal_target",
+    "next_hop",
+    "turning",
+    "way_to",
+    "without_uri_headers",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,13 @@ def next_hop(
     if first.has_param("lr"):
         return NextHop(request_uri, first.text), tuple(routes)
     return NextHop(first.text, first.text), (*routes[1:], b"<" + request_uri + b">")
+
+
+def without_uri_headers(hop: NextHop) -> NextHop:
+    """The hop with a Request-URI that has no headers: they have no place there, and a proxy passes none on (RFC 3261 section
+    19.1.1, RFC 4475 section 3.1.2.11)."""
+    uri = sip_uri(hop.request_uri) if b"?" in hop.request_uri else None
+    return hop if uri is None else replace(hop, request_uri=without_headers(uri))
 
 
 def way_to(opened: Opened, bindings: Bindings, now: float) -> tuple[NextHop | Answer, tuple[bytes, ...]]:

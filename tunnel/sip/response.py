@@ -15,6 +15,7 @@ __all__ = ["build_refusal_untrusted", "build_response"]
 
 _COPIED = frozenset({"via", "from", "to", "call-id", "cseq"})
 _REQUEST_START = re.compile(rb"(?!SIP/|ACK )[A-Za-z0-9\-.!%*_+`'~]++ [^\r\n]*+\r\n", re.IGNORECASE)
+_VERSION = re.compile(rb"[ \t]*+SIP[ \t]*+/[ \t]*+[0-9]++\.[0-9]++", re.IGNORECASE)  # 505 goes to those of another one
 _LINE = re.compile(rb"[^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+")
 
 
@@ -73,12 +74,16 @@ def build_refusal_untrusted(
             continue
         if name == "via" and top is None:
             raw_name, _, value = line.partition(b":")
+            first, comma, below = value.replace(b"\r\n", b"  ").partition(b",")
+            version = _VERSION.match(first)
+            if version is None:
+                return None
             try:
-                top = Via.parse_untrusted(value.replace(b"\r\n", b"  ").partition(b",")[0].strip(b" \t"))
+                top = Via.parse_untrusted(b"SIP/2.0" + first[version.end() :].rstrip(b" \t;"))
             except BadPacket:
                 return None
-            below = value.partition(b",")[2]
-            line = raw_name + b": " + top.with_received_rport(source) + (b"," + below if below else b"")
+            stamped = first[: version.end()].strip(b" \t") + top.with_received_rport(source)[len(b"SIP/2.0") :]
+            line = raw_name + b": " + stamped + comma + below
         missing.discard(name)
         lines.append(line)
     if top is None or missing:

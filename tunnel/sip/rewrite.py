@@ -297,11 +297,11 @@ def _edit_values(
                 edit.remove_value(value)
             continue
         new = shown(address.uri) if isinstance(address.uri, SipUri) else None
-        text = value.text if new is None else address.with_uri(new)
-        for parameter in dropped:
-            text = NameAddr.parse_untrusted(text).without_param(parameter)
-        if text != value.text:
-            edit.replace(value.start, value.end, text)
+        if new is not None and new != address.uri_text:
+            edit.replace_uri(value, address, new)
+        for param in address.params:
+            if param.name in dropped:
+                edit.replace(value.start + param.start, value.start + param.end, b"")
 
 
 def _is_list(message: Message, name: str) -> bool:
@@ -345,16 +345,11 @@ def offers_only_auth_int(response: Message) -> bool:
 
 def _strip_auth_int(edit: Edit, response: Message) -> None:
     """SDP is edited, so an entity digest could never match: ``auth-int`` is not offered where there is a choice (H2)."""
-
-    def kept(match: re.Match[bytes]) -> bytes:
-        offered = match[2].split(b",")
-        left = [option for option in offered if option.strip().lower() != b"auth-int"]
-        if not left or left == offered:
-            return match[0]
-        return match[1] + b",".join(left).strip() + match[3]
-
     for name in ("www-authenticate", "proxy-authenticate"):
         for header in response.all(name):
-            changed = _AUTH_INT.sub(kept, header.value)
-            if changed != header.value:
-                edit.replace(header.value_start, header.value_end, changed)
+            for match in _AUTH_INT.finditer(header.value):
+                offered = match[2].split(b",")
+                left = [option for option in offered if option.strip().lower() != b"auth-int"]
+                if left and left != offered:
+                    start, end = match.span(2)
+                    edit.replace(header.value_start + start, header.value_start + end, b",".join(left).strip())

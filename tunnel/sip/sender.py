@@ -25,6 +25,7 @@ __all__ = [
     "uri_of_value",
 ]
 
+_HIDDEN = ("contact", "refer-to", "referred-by")
 _LISTS = ("contact", "record-route", "route", "path", "refer-to", "referred-by", "supported")
 
 
@@ -98,10 +99,16 @@ def _differs(host: str, flow: Flow) -> bool:
 
 
 def check_lists_untrusted(message: Message) -> None:
-    """Read once the lists that relaying a message reads, so that it is refused before anything was done for it. Raises
-    BadPacket when a quote or an angle bracket in one of them is not closed."""
+    """Read once the lists that relaying a message reads, so that it is refused before anything was done for it.
+
+    Raises BadPacket when a quote or an angle bracket in one of them is not closed, and when a request bears an address
+    that is to be hidden and cannot be read: it could neither pass nor be left out.
+    """
     for name in _LISTS:
         message.values(name)
+    for name in _HIDDEN if message.is_request else ():
+        for value in message.values(name):
+            NameAddr.parse_untrusted(value.text)
 
 
 def contact_uri(message: Message) -> SipUri | None:

@@ -222,6 +222,21 @@ def test_auth_int_is_not_offered_where_there_is_a_choice(offered: bytes, left: b
     assert heard.line(heard.all("proxy-authenticate")[0]) == other.replace(offered, left)
 
 
+def test_folds_stay_where_they_were() -> None:
+    """A3: around what is edited, a line that was folded stays folded."""
+    folded = b'WWW-Authenticate: Digest realm="a",\r\n\tqop="auth,auth-int",\r\n nonce="b"'
+    register = parse_untrusted(request("REGISTER", "sip:x", PHONE))
+    heard = answered(build_response(register, 401, "Unauthorized", b"t", [folded]))
+    assert heard.lines("www-authenticate") == [folded.replace(b",auth-int", b"")]
+    contacts = "Contact: <sip:a@10.1.0.50>\r\n ;q=1,\r\n\t<sip:b@10.1.0.50>;reg-id=1\r\n ;expires=9"
+    sent = sent_on(request("REGISTER", "sip:x", PHONE, more=(contacts,)))
+    first, second, third, fourth = sent.lines("contact")[0].split(b"\r\n")
+    assert first.startswith(b"Contact: <sip:a@203.0.113.10:5060;wp=")
+    assert (second, fourth) == (b" ;q=1,", b" ;expires=9")
+    assert third.startswith(b"\t<sip:b@203.0.113.10:5060;wp=")
+    assert third.endswith(b">")
+
+
 def test_credentials_leave_only_for_realms_that_asked_outside() -> None:
     by = rewriter()
     asked = 'Authorization: Digest realm="asked", uri="sip:x", response="1"'
