@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.describe import describe
 from support.flow_table import flow
 from support.ladder import Dialog, places_in
 from support.stage import Stage, Talk
@@ -135,3 +136,37 @@ def test_two_hours_of_inactive(stage: Stage, who_holds: str) -> None:
 def test_two_hours_of_zero_address(stage: Stage, who_holds: str) -> None:
     """T16, I8: nothing ends a call on hold by 0.0.0.0; it resumes on another port of the holder's."""
     two_hours_of_hold(stage, who_holds, "inactive", "0.0.0.0")
+
+
+@flow("hold-inactive")
+@both_hold
+def test_a_refused_video_before_the_hold(stage: Stage, who_holds: str) -> None:
+    """T16, I8, F7: a stream that was offered and refused is no open one: three hours of hold do not end the call."""
+    talk = stage.talk()
+    holder = getattr(talk, who_holds)
+    video = describe(holder.phone, ["m=audio 6000 RTP/AVP 0"], ["m=video 6002 RTP/AVP 96"], version=2)
+    talk.refused(holder, video, 488)
+    swap(talk, holder, "inactive", "inactive", version=3)
+    stage.world.wait(3 * 3600)
+    swap(talk, holder, "", "", version=4)
+    stage.assert_audio()
+    talk.hang_up()
+    stage.assert_empty()
+
+
+@flow("hold-inactive")
+@both_hold
+def test_hold_by_port_zero(stage: Stage, who_holds: str) -> None:
+    """T16, I8, I3: a phone that closes its only m-line to hold: three hours later it has the ports that it had."""
+    talk = stage.talk()
+    holder = getattr(talk, who_holds)
+    before = places(talk)
+    closed = [describe(dialog.phone, ["m=audio 0 RTP/AVP 0 101"], version=2) for dialog in (holder, talk.other(holder))]
+    talk.offer(holder, *closed)
+    stage.world.wait(3 * 3600)
+    stage.assert_quiet()
+    swap(talk, holder, "", "", version=3)
+    assert places(talk) == before
+    stage.assert_audio()
+    talk.hang_up()
+    stage.assert_empty()

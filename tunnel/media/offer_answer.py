@@ -163,9 +163,13 @@ class CallMedia:
 
     @property
     def is_held(self) -> bool:
-        """Whether every stream that is not closed is on hold, in each dialog that has any."""
-        open_streams = [view for view in self.streams() if view.fork != ROOT and not view.is_closed]
-        return bool(open_streams) and all(view.is_held for view in open_streams)
+        """Whether every stream of each dialog is on hold or closed, so that silence says nothing.
+
+        A stream that was only ever offered, and refused, is none.
+        """
+        streams = [stream for fork, branch in self._branches.items() if fork != ROOT for stream in branch.streams]
+        views = [stream.view(ROOT) for stream in streams if stream.is_in_effect]
+        return bool(views) and all(view.is_held or view.is_closed for view in views)
 
     def active_at(self) -> float | None:
         """When a packet of this face last came or left, see MediaPlane."""

@@ -173,6 +173,11 @@ class Stream:
         if self.agreed.heard is not None:
             self.terms = self.agreed
 
+    @property
+    def is_in_effect(self) -> bool:
+        """Whether anything that a party said of it holds: an offer alone does not."""
+        return self.terms != Terms()
+
     def hand_over(self, heir: Stream) -> None:
         """Give channel, tie and aim to the same m-line of another dialog."""
         heir.channel, heir._tied, heir._aimed = self.channel, self._tied, self._aimed
