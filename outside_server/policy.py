@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 
 from outside_server.limits import CallLimits
-from tunnel.address import Address, IPAddress, private_network
+from tunnel.address import Address, IPAddress, is_private, private_network
 from tunnel.sip.face_index import FaceAddresses
 from tunnel.sip.message import Message
 from tunnel.sip.policy import Answer, NextHop
 from tunnel.sip.sender import sip_uri
 from tunnel.sip.wall import RequestCrossed
 
-__all__ = ["PublicPolicy", "never_sent_to"]
+__all__ = ["PublicPolicy", "may_aim_media", "never_sent_to"]
 
 
 class PublicPolicy:
@@ -69,3 +70,9 @@ def never_sent_to(ip: IPAddress, loopback_is_fine: bool) -> bool:
     if ip.is_loopback:
         return not loopback_is_fine
     return ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved
+
+
+def may_aim_media(host: str, loopback_is_fine: bool) -> bool:
+    """Whether media may be sent to this IP address because an SDP names it: a public one, or loopback in the demo."""
+    ip = ipaddress.ip_address(host)
+    return not never_sent_to(ip, loopback_is_fine) and (loopback_is_fine or not is_private(ip))

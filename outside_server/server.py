@@ -6,7 +6,6 @@ acceptor -> places (each agent's link, pump, half proxy) <-> face (listeners, ga
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -20,12 +19,12 @@ from outside_server.config import ServerConfig
 from outside_server.enrol import answer_untrusted
 from outside_server.gatekeeper import Gatekeeper
 from outside_server.places import Places
-from outside_server.policy import never_sent_to
+from outside_server.policy import may_aim_media
 from outside_server.server_tls import ServerTls
 from outside_server.tenancy import Tenancy
 from outside_server.tenant_store import SqliteTenants
 from outside_server.tenants import TenantStore
-from tunnel.address import Address, is_private
+from tunnel.address import Address
 from tunnel.admin import bind_admin, serve_admin
 from tunnel.assembly import FaceParts, bind_listeners, listen_specs
 from tunnel.changes import changed_keys
@@ -114,7 +113,7 @@ class Server:
                 counters=self._counters,
                 outside=True,
             ),
-            usable=self._usable,
+            usable=lambda host: may_aim_media(host, self._on_loopback),
             connect_tls=self._tls.public.client,
         )
 
@@ -231,11 +230,6 @@ class Server:
     def _gate(self, message: Message, flow: Flow, now: float) -> Verdict:
         door, verdict = self._gatekeeper.admit(message, flow, now)
         return (None if door is None else self._places.seat(door.number)), verdict
-
-    def _usable(self, host: str) -> bool:
-        """Whether media may be aimed at this address of an SDP at once: a public one, or loopback in the demo."""
-        ip = ipaddress.ip_address(host)
-        return not never_sent_to(ip, self._on_loopback) and (self._on_loopback or not is_private(ip))
 
     async def _keep_nats_open(self) -> None:
         """Remote workers behind NATs of their own stay reachable."""

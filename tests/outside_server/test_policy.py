@@ -8,7 +8,7 @@ import pytest
 from support.ends import request
 
 from outside_server.limits import CallLimits
-from outside_server.policy import PublicPolicy, never_sent_to
+from outside_server.policy import PublicPolicy, may_aim_media, never_sent_to
 from tunnel.address import Address
 from tunnel.sip.half import FaceAddresses
 from tunnel.sip.message import parse_untrusted
@@ -85,3 +85,36 @@ def test_new_calls_are_metered() -> None:
     refusal = policy.refuse_call(5.0)
     assert refusal is not None
     assert refusal.status == 503
+
+
+@pytest.mark.parametrize(
+    ("host", "fine"),
+    [
+        ("198.51.100.7", True),
+        ("2001:db8::7", True),
+        ("10.1.33.103", False),
+        ("192.168.77.5", False),
+        ("100.64.0.1", False),
+        ("fd00::1", False),
+        ("127.0.0.1", False),
+        ("::1", False),
+        ("169.254.1.1", False),
+        ("fe80::1", False),
+        ("224.2.1.1", False),
+        ("ff15::101", False),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("255.255.255.255", False),
+        ("::ffff:10.1.33.103", False),
+        ("::ffff:127.0.0.1", False),
+    ],
+)
+def test_media_are_aimed_at_public_addresses_only(host: str, fine: bool) -> None:
+    """L6, T3: an SDP cannot have packets sent to loopback, link-local, multicast or private addresses."""
+    assert may_aim_media(host, False) is fine
+
+
+def test_the_demo_aims_at_loopback() -> None:
+    """L6: a face that is on loopback itself has its parties there."""
+    assert may_aim_media("127.0.0.1", True)
+    assert not may_aim_media("0.0.0.0", True)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
+
+import pytest
 import trio
 from support.call_rig import Call, CallRig, Party, eventually
+from support.pump_world import CHANNEL, Tunnel
 from support.rtp import rtp_packet
 
+from tunnel.counters import Counters
+from tunnel.link.frames import Sinks
 from tunnel.media.exchange import Carriage
 from tunnel.media.hairpin import Once
+from tunnel.media.lease import PortLedger
 from tunnel.media.offer_answer import ROOT
+from tunnel.media.plane import Aim
+from tunnel.media.pump import FaceAddress, Pump
 
 OPENING = Carriage.OPENING
 
@@ -121,3 +130,32 @@ def test_what_left_by_a_hairpin_does_not_leave_again() -> None:
     assert not once.admits(b"a", 1.5)
     assert once.admits(b"a", 4.0)
     assert all(once.admits(b"%d" % n, 4.0) for n in range(10_000))
+
+
+@pytest.mark.parametrize(
+    ("bind", "advertised"), [("127.0.0.1", "127.0.0.1"), ("127.0.0.1", "203.0.113.10"), ("0.0.0.0", "203.0.113.10")]
+)
+async def test_two_sessions_of_one_face_meet_there(bind: str, advertised: str) -> None:
+    """L6: tenants that call each other by the outside: leases of two pumps, also where the address is that of a cloud."""
+    low = 46000 + 100 * os.getpid() % 1000
+    ledger, faces = PortLedger(low, low + 39), (FaceAddress(bind, advertised),)
+    async with trio.open_nursery() as nursery:
+        worlds = []
+        for _ in range(2):
+            tunnel, sinks, counters = Tunnel(), Sinks(), Counters()
+            pump = Pump(faces, ledger, tunnel, sinks, counters, shares_host=False)
+            await nursery.start(pump.run)
+            lease = pump.take(1, 0.0)
+            pump.tie(lease.id, CHANNEL, 0.0)
+            worlds.append((pump, lease, tunnel, sinks, counters))
+        for (pump, lease, *_), (_, other, *_) in (worlds, worlds[::-1]):
+            assert other.rtp.host == advertised
+            aim = Aim(other.rtp, other.rtcp, False, "198.51.100.7", True, True, frozenset())
+            pump.aim(lease.id, CHANNEL, aim, trio.current_time())
+        for (_, _, _, sinks, _), (_, _, tunnel, _, counters) in (worlds, worlds[::-1]):
+            said = [rtp_packet(n) for n in range(20)]
+            for packet in said:
+                sinks[CHANNEL](packet)
+            assert await tunnel.wait_for(20) == said
+            assert counters["media.own_address"] == 0
+        nursery.cancel_scope.cancel()

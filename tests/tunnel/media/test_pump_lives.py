@@ -25,7 +25,7 @@ from tunnel.media.plane import LedgerFull
 from tunnel.media.pump import FaceAddress, Pump
 from tunnel.media.streams import FaceRules
 
-LIVES = 1000  # 20,000 take half a minute and find no more
+LIVES = 1000  # 20,000 take a minute or two and find no more
 NET = f"127.{os.getpid() % 250 + 1}"
 PAIRS = 40
 
