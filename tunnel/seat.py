@@ -215,7 +215,9 @@ class Seat:
         targets: list[Target] = []
         with contained(self.counters, "seat.lookup"):
             try:
-                targets = await self._resolver.resolve(lookup.uri)
+                listening = {transport for transport, _ in proxy.half.addresses.bound}
+                usable = [transport for transport in ("udp", "tcp", "tls") if transport in listening]
+                targets = await self._resolver.resolve(lookup.uri, transport_preference=usable)
             except ResolveFailed:
                 self.counters.bump("sip.names_not_resolved")
         with contained(self.counters, "seat.resolved"):

@@ -113,3 +113,12 @@ def test_the_configuration_is_looked_at_first(directory: Path, arguments: list[s
     assert result.exit_code == 2
     assert 'did you mean "allow"?' in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_a_certificate_that_is_not_there_is_a_bad_configuration(directory: Path) -> None:
+    """M5: exit 2 and one message with file, key, value and mend."""
+    files = 'certificate = "lan.pem"\nprivate_key = "lan.key"\n'
+    (directory / "agent.toml").write_text(CONFIG + files)
+    result = run(directory, "agent")
+    assert result.exit_code == 2
+    assert f"lan.certificate = '{directory}/lan.pem': No such file or directory: name a file" in result.stderr

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from support.certificates import open_authority
 
 from outside_server.cli import server_command, tenant_group
 from outside_server.tenant_store import SqliteTenants
@@ -163,3 +164,18 @@ def test_port_0_is_asked_of_the_running_server(directory: Path, monkeypatch: pyt
     good(directory, "tenant", "add", "acme")
     token = Token.parse_untrusted(good(directory, "tenant", "invite", "acme"))
     assert token.servers == (Address("203.0.113.10", 40443),)
+
+
+def test_who_may_vouch_for_a_trunk_is_kept_with_the_tenant(directory: Path) -> None:
+    """M4: ``--trunk-ca`` names a PEM file; one that is none is refused, and nothing was added."""
+    (directory / "ca.pem").write_text("nonsense")
+    trunk = ["--trunk", "sips:trunk.example", "--trunk-ca", str(directory / "ca.pem")]
+    refused = run(directory, "tenant", "add", "acme", *trunk)
+    assert refused.exit_code == 2
+    assert "--trunk-ca" in refused.stderr
+    assert "PEM file" in refused.stderr
+    assert listed(directory) == []
+    pem = open_authority(directory / "authority").pem
+    (directory / "ca.pem").write_text(pem)
+    good(directory, "tenant", "add", "acme", *trunk)
+    assert listed(directory)[0]["trunk_ca"] == pem

@@ -56,17 +56,20 @@ class SipEnd:
         shown: ssl.SSLContext | None,
         trusted: ssl.SSLContext | None,
         scheme: str,
+        port: int,
     ) -> None:
         self.transport = transport
         self.host = host
         self.scheme = scheme
-        self.address = Address(host, 0)
+        self.address = Address(host, port)
         self.names: list[str | None] = []  # server names that those who connected asked for
         self.rtp = trio.socket.socket(_family(host), trio.socket.SOCK_DGRAM)
         self._nursery = nursery
         self._shown = shown
         self._trusted = trusted
         self._heard_in, self._heard = trio.open_memory_channel[Heard](100)
+        self.pongs = 0  # single CRLFs that answered a double one
+        self.connections = 0  # made by others
         self._ways: dict[Address, trio.MemorySendChannel[bytes]] = {}
         self._udp: trio.socket.SocketType | None = None
         if shown is not None:
@@ -76,11 +79,11 @@ class SipEnd:
         await self.rtp.bind((self.host, 0))
         if self.transport == "udp":
             self._udp = trio.socket.socket(_family(self.host), trio.socket.SOCK_DGRAM)
-            await self._udp.bind((self.host, 0))
+            await self._udp.bind((self.host, self.address.port))
             self.address = Address(self.host, self._udp.getsockname()[1])
             self._nursery.start_soon(self._hear_datagrams, self._udp)
         else:
-            (listener,) = await trio.open_tcp_listeners(0, host=self.host)
+            (listener,) = await trio.open_tcp_listeners(self.address.port, host=self.host)
             self.address = Address(self.host, listener.socket.getsockname()[1])
             self._nursery.start_soon(trio.serve_listeners, self._accept, [listener])
 
@@ -204,10 +207,13 @@ class SipEnd:
             def reply(answer: bytes, to: Address = at) -> None:
                 self._nursery.start_soon(sock.sendto, answer, tuple(to))
 
-            if data.strip():
+            if data[:4] == b"\x01\x01\x00\x0c" or data[:4] == b"\x01\x01\x00\x18":  # STUN Binding success
+                self.pongs += 1
+            elif data.strip():
                 self._take(data, reply, at)
 
     async def _accept(self, tcp: trio.SocketStream) -> None:
+        self.connections += 1
         stream: trio.abc.Stream = tcp
         if self.transport == "tls":
             assert self._shown is not None
@@ -222,6 +228,7 @@ class SipEnd:
 
         try:
             while data := await stream.receive_some():
+                self.pongs += bytes(data) == b"\r\n"
                 for framed in framer.feed_untrusted(bytes(data), trio.current_time()):
                     if not isinstance(framed, KeepAlive):
                         self._take(framed, reply, source)
@@ -256,12 +263,13 @@ async def open_end(
     shown: ssl.SSLContext | None = None,
     trusted: ssl.SSLContext | None = None,
     scheme: str = "sip",
+    port: int = 0,
 ) -> AsyncIterator[SipEnd]:
     """``shown`` is what it shows as a TLS server, ``trusted`` whom it believes as a client."""
     ends = []
     try:
         async with trio.open_nursery() as nursery:
-            ends.append(SipEnd(transport, host, nursery, shown, trusted, scheme))
+            ends.append(SipEnd(transport, host, nursery, shown, trusted, scheme, port))
             await ends[0].open()
             yield ends[0]
             nursery.cancel_scope.cancel()
