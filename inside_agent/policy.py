@@ -8,6 +8,7 @@ from tunnel.sip.contacts import MASK_PARAM
 from tunnel.sip.face_index import FaceAddresses
 from tunnel.sip.flow import Flow
 from tunnel.sip.message import Message
+from tunnel.sip.next_hop import literal_target
 from tunnel.sip.policy import Admit, Answer, Drop, NextHop, Purpose
 from tunnel.sip.sender import sip_uri, uri_of_value
 from tunnel.sip.uri import SipUri, number_of
@@ -49,10 +50,11 @@ class LanPolicy:
         uri = request.uri
         if uri is None:
             return Admit(Purpose.LOCAL, b"" if self._has_further_route(request) else self._outside)
-        if not self._addresses.is_own(uri) or uri.has_param(MASK_PARAM) or request.to_tag:
+        if self._has_further_route(request) or request.to_tag or uri.has_param(MASK_PARAM):
             return Admit(Purpose.LOCAL)
-        if self._has_further_route(request):
-            return Admit(Purpose.LOCAL)
+        if not self._addresses.is_own(uri):
+            there = literal_target(uri)
+            return Admit(Purpose.INSIDE if there is not None and self.may_send(there.address) else Purpose.LOCAL)
         if request.method == "OPTIONS" and not uri.user:
             ailment = "this end is shutting down" if is_draining else "the tunnel is down"
             cause = "draining" if is_draining else "tunnel_down"

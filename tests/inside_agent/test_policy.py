@@ -122,3 +122,12 @@ def test_an_agent_that_shuts_down_says_so() -> None:
     answer = admitted("OPTIONS", "sip:10.1.0.2", is_healthy=False, is_draining=True)
     assert isinstance(answer, Answer)
     assert (answer.status, answer.warning, answer.retry_after_s > 0) == (503, "this end is shutting down", True)
+
+
+def test_what_is_for_another_host_inside_turns_round() -> None:
+    """G3, E: an inside address that a Refer-To or a lamp named is reached through the agent, others are none of ours."""
+    assert admitted("INVITE", "sip:carol@10.1.0.60") == Admit(Purpose.INSIDE)
+    assert admitted("INVITE", "sip:carol@10.2.0.60") == Admit(Purpose.LOCAL)
+    assert admitted("INVITE", "sip:carol@pbx.local") == Admit(Purpose.LOCAL)
+    far = ("Route: <sip:10.1.0.2;lr>, <sip:203.0.113.9;lr>",)
+    assert admitted("INVITE", "sip:carol@10.1.0.60", more=far) == Admit(Purpose.LOCAL)

@@ -308,3 +308,23 @@ def test_a_lamp_outside_keeps_reading_masks(world: World, pbx: Phone, trunk: Pho
     carol.got("ACK")
     callee.send("BYE")
     trunk.got("BYE")
+
+
+def test_a_lamp_inside_picks_up_through_the_agent(world: World, pbx: Phone, trunk: Phone) -> None:
+    """G3: a phone whose outbound proxy is the agent calls the inside address that it has read, with Replaces intact."""
+    carol = Phone(world, "10.1.0.60:5060", "carol")
+    dave = Phone(world, "10.1.0.70:5060", "dave")
+    replaces = ["Replaces: a84b4c76e66710;to-tag=1928301774;from-tag=456248"]
+    sent = dave.invite("sip:carol@10.1.0.60:5060", routes=["<sip:10.1.0.2;lr>"], headers=replaces)
+    arrived = carol.got("INVITE")
+    assert arrived.request_uri == b"sip:carol@10.1.0.60:5060"
+    assert arrived.lines("replaces") == [replaces[0].encode()]
+    callee = carol.accept(arrived)
+    caller = Dialog.of_caller(dave, sent, dave.got(200))
+    caller.ack()
+    carol.got("ACK")
+    callee.send("BYE")
+    dave.answer(dave.got("BYE"), 200)
+    carol.got(200)
+    world.wait(200)
+    world.assert_empty()

@@ -48,6 +48,7 @@ class Purpose(enum.StrEnum):
     """Why a request was let in; the far end routes by it."""
 
     LOCAL = "local"  # from a host inside, on its way out
+    INSIDE = "inside"  # from a host inside, for an address inside: it turns round at the public face
     MASK = "mask"  # its Request-URI is one of our live masks
     DIALOG = "dialog"  # it belongs to a dialog that we carry
     DOMAIN = "domain"  # for a domain whose PBX is inside

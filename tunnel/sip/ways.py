@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tunnel.sip.contacts import Opened
+from tunnel.sip.contacts import NOBODY, Opened
 from tunnel.sip.dialog import Call
 from tunnel.sip.half import Half
 from tunnel.sip.message import Message
 from tunnel.sip.next_hop import leads_nowhere as is_foreign
 from tunnel.sip.next_hop import next_hop, turning, way_to
-from tunnel.sip.policy import Answer, NextHop
+from tunnel.sip.policy import Answer, NextHop, Purpose
 from tunnel.sip.sender import uri_of_value
 from tunnel.sip.uri import SipUri
 from tunnel.sip.wall import RequestCrossed
@@ -23,7 +23,8 @@ def way_of(
 
     Only those inside may choose the way with Route; whoever is outside reaches what this face decides, and no more,
     unless it hands back a Route that we have sealed ourselves (a Service-Route of this side, D6). A mask of the other side is
-    handed back by a party of that side: it calls another one there, as it was referred to.
+    handed back by a party of that side: it calls another one there, as it was referred to. So does one that read an inside
+    address in a Refer-To or a body that we had restored, and whose outbound proxy is the agent.
     """
     if call is not None and request.to_tag:
         party = call.party(call.fork_of(request))
@@ -37,8 +38,10 @@ def way_of(
         if half.bindings.get(opened.key, now) is None and leads_nowhere(half, opened.uri):
             return Answer(480, "Temporarily Unavailable", "the flow to this user agent is not known any more"), ()
         return turning(way_to(opened, half.bindings, now))
+    transport, at = half.addresses.bound[0]
+    if request.uri is not None and crossed.purpose == Purpose.INSIDE and half.outside:
+        return half.policy.turn(half.masks.mask(request.uri, NOBODY, at, transport, now)), ()
     if request.uri is not None and half.masks.is_live(request.uri, now):
-        transport, at = half.addresses.bound[0]
         return half.policy.turn(half.masks.mask_again(request.uri, at, transport, now)), ()
     routes = _open_routes(half, crossed.routes, now)
     if crossed.routes and half.outside:
