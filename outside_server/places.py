@@ -117,6 +117,8 @@ class Places:
         self._connect_tls = connect_tls
         self._places: dict[int, Place] = {}
         self._books: dict[int, tuple[int, CallBook]] = {}  # agent -> its tenant, its calls ever
+        self._hint = TenantHint(authority.mask_hint_key())
+        self._mask_keys: dict[int, MaskKey] = {}
         self._drained_at: float | None = None
 
     def __iter__(self) -> Iterator[Place]:
@@ -142,16 +144,12 @@ class Places:
 
     def expect_agents(self) -> None:
         """Let the gatekeeper know which agents there are: some may not have come back yet."""
-        hint, nowhere = TenantHint(self._authority.mask_hint_key()), Bindings()
-        keys: dict[int, MaskKey] = {}
+        nowhere = Bindings()
         agents: dict[int, tuple[int, ContactMasks]] = {}
         for agent in self._tenancy.snapshot.agents.values():
-            tenant = agent.tenant_id
-            if tenant not in keys:
-                keys[tenant] = MaskKey(self._authority.tenant_mask_key(tenant), tenant, hint)
             masks = ContactMasks(outside=True, epoch_s=epoch_s(), bindings=nowhere)
-            masks.use(keys[tenant], agent.id)
-            agents[agent.id] = tenant, masks
+            masks.use(self._mask_key(agent.tenant_id), agent.id)
+            agents[agent.id] = agent.tenant_id, masks
         self._gatekeeper.expect(agents)
 
     def cut_refused(self) -> None:
@@ -214,7 +212,7 @@ class Places:
         key = self._authority.tenant_mask_key(tenant)
         bindings = Bindings()
         masks = ContactMasks(outside=True, epoch_s=epoch_s(), bindings=bindings)
-        masks.use(MaskKey(key, tenant, TenantHint(self._authority.mask_hint_key())), number)
+        masks.use(self._mask_key(tenant), number)
         limits = self._tenancy.limits(tenant)
         _, book = self._books.setdefault(number, (tenant, CallBook()))
         greeting: bytes = msgpack.packb({"key": key, "tenant": tenant, "agent": number})
@@ -243,6 +241,12 @@ class Places:
         keepalives = Keepalives(bindings, secrets.token_bytes)
         place = Place(identity, seat, masks, bindings, keepalives, trio.CancelScope())
         return place
+
+    def _mask_key(self, tenant: int) -> MaskKey:
+        """One for all agents of a tenant."""
+        if tenant not in self._mask_keys:
+            self._mask_keys[tenant] = MaskKey(self._authority.tenant_mask_key(tenant), tenant, self._hint)
+        return self._mask_keys[tenant]
 
     # --- sessions --------------------------------------------------------------------------------------------------
 

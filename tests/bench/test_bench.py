@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -23,3 +24,12 @@ def test_the_media_path_is_measured_beside_a_bare_relay(tmp_path: Path) -> None:
         assert each["sent"] >= 200
         assert (each["lost"], each["wrong"]) == (0, 0)
     assert len(measured["pumps"]["cpu_us"]) == 2
+
+
+def test_idle_agents_are_measured() -> None:
+    """S1-7: a session that nobody uses must not hold tables for those that are; the bound is twice what was measured."""
+    command = [sys.executable, str(Path(__file__).with_name("idle_agents.py")), "--agents", "40", "--seconds", "1"]
+    said = subprocess.run(command, check=True, timeout=60, capture_output=True, text=True).stdout
+    figures = re.match(r"40 idle agents: (\d+) KiB resident each", said)
+    assert figures is not None, said
+    assert int(figures[1]) <= 160

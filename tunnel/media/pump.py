@@ -121,6 +121,7 @@ class Pump:
         self._nat_keeper = NatKeeper()
         self._ids = itertools.count(1)
         self._held: dict[int, _Held] = {}
+        self._taken = trio.Event()  # a lease: until then there is nothing to tend
         self._closed = False
 
     # --- MediaPlane --------------------------------------------------------------------------------------------------
@@ -159,6 +160,7 @@ class Pump:
             rtp.sibling, rtcp.sibling = rtcp, rtp
             lease = Lease(next(self._ids), Address(face.advertised, pair), Address(face.advertised, pair + 1))
             self._held[lease.id] = _Held(lease, call, pair, rtp, rtcp)
+            self._taken.set()
             return lease
         raise LedgerFull(f"{_MAX_BINDS} media port pairs in a row are taken by somebody else")
 
@@ -252,6 +254,9 @@ class Pump:
 
     async def _tend(self) -> None:
         while True:
+            if not self._held:
+                self._taken = trio.Event()
+                await self._taken.wait()
             await trio.sleep(_TEND_S)
             self.tend(self._clock())
 

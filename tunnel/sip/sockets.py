@@ -14,7 +14,7 @@ SIGNALLING_TOS = 24 << 2
 
 # Numbers of ours.
 LISTEN_BACKLOG = 256
-KEEPALIVE_IDLE_S = 60  # then the kernel asks a silent TCP peer whether it is still there
+KEEPALIVE_IDLE_S = 25  # then the kernel asks a silent TCP peer whether it is still there, before a NAT forgets it
 USER_TIMEOUT_MS = 30_000  # what a TCP peer does not acknowledge within this time breaks the connection
 
 
