@@ -80,7 +80,8 @@ def test_a_worker_behind_a_carrier_grade_nat(office: Office, network: Network, f
 
 @pytest.mark.parametrize("direction", ["in", "out"])
 def test_a_phone_behind_a_second_nat_inside(office: Office, network: Network, folder: Path, direction: str) -> None:
-    """S3-1, S3-2, S3-4: way A through a router within the LAN that changes ports; the outside sees the server alone."""
+    """S3-1, S3-2, S3-4, S4-16, S4-17: way A through a router within the LAN that changes ports; the outside sees the server
+    alone, and the agent asks no router for anything."""
     with watched(network, folder) as watch:
         if direction == "in":
             converse(office.carol, office.dave, "sip:dave@itsp.example", "carol")
