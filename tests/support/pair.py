@@ -99,7 +99,8 @@ def hidden_places(message: Message) -> set[bytes]:
     shown = [_start_line(message), *message.lines("via")]
     if message.cseq_method in ("INVITE", "ACK", "PRACK", "UPDATE", "OPTIONS") and _may_be_sdp(message):
         shown += _SDP_ADDRESSES.findall(message.body)
-    for name in ("contact", "route", "record-route", "path", "service-route", "refer-to", "referred-by"):
+    routed = ("path", "service-route") if message.cseq_method == "REGISTER" else ()
+    for name in ("contact", "route", "record-route", "refer-to", "referred-by", *routed):
         for value in message.values(name):
             try:
                 uri = NameAddr.parse_untrusted(value.text).uri

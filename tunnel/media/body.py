@@ -15,11 +15,12 @@ from tunnel.errors import BadPacket, LocalMisuse
 from tunnel.media.plane import CannotRelay
 from tunnel.sip.grammar import media_type_untrusted, params_untrusted, unfolded
 
-__all__ = ["MAX_DEPTH", "MAX_DESCRIPTIONS", "FoundSdp", "SipBody", "find_sdp_untrusted", "replace_sdp"]
+__all__ = ["MAX_DEPTH", "MAX_DESCRIPTIONS", "MAX_PARTS", "FoundSdp", "SipBody", "find_sdp_untrusted", "replace_sdp"]
 
 # Ours: deeper or richer bodies than these come from nobody who wants to make a call (SIP-RULES A6).
 MAX_DEPTH = 4
 MAX_DESCRIPTIONS = 8
+MAX_PARTS = 50  # of one multipart body
 
 _SDP = b"application/sdp"
 _SEALED = frozenset([b"application/pkcs7-mime", b"application/x-pkcs7-mime", b"multipart/encrypted"])
@@ -140,7 +141,9 @@ def _walk(
         return
     if depth == MAX_DEPTH:
         raise BadPacket(f"a multipart body of more than {MAX_DEPTH} levels", 493)
-    for part_start, part_end in _parts(content, start, end, mime.boundary):
+    for number, (part_start, part_end) in enumerate(_parts(content, start, end, mime.boundary)):
+        if number == MAX_PARTS:
+            raise BadPacket(f"a multipart body of more than {MAX_PARTS} parts", 413)
         headers, body_start = _part_headers(content, part_start, part_end)
         inner = _Mime.read_untrusted(
             headers.get(b"content-type", (b"", 0))[0],

@@ -17,7 +17,7 @@ from itertools import pairwise
 from tunnel.address import Address, IPAddress
 from tunnel.errors import BadPacket
 
-__all__ = ["MAX_MEDIA", "OPAQUE_PROTOS", "RTP_PROTOS", "Connection", "Line", "Medium", "RtcpLine", "Sdp"]
+__all__ = ["MAX_LINES", "MAX_MEDIA", "OPAQUE_PROTOS", "RTP_PROTOS", "Connection", "Line", "Medium", "RtcpLine", "Sdp"]
 
 # SIP-RULES J: what the relay carries. Everything else (MSRP, TCP, unknown) is refused by port 0.
 RTP_PROTOS = frozenset(
@@ -29,6 +29,8 @@ _DISCARD = 9  # the port of a stream whose candidates are still to come (RFC 884
 
 # Ours: more m-lines than any conference phone offers; bounds the ports that one message can ask for.
 MAX_MEDIA = 32
+# Ours: five times what a browser with video writes; bounds what one message can make us do.
+MAX_LINES = 2000
 
 _LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r|\Z)")
 _LONE_CR = re.compile(rb"\r(?!\n)")
@@ -192,6 +194,8 @@ class Sdp:
         """Read one description (two concatenated ones are split by ``body.find_sdp_untrusted``). Raises BadPacket."""
         if b"\n" in raw and _LONE_CR.search(raw):
             raise BadPacket("a CR stands alone among other line ends: it ends a line to some and none to others")
+        if max(raw.count(b"\n"), raw.count(b"\r")) > MAX_LINES:
+            raise BadPacket(f"a session description of more than {MAX_LINES} lines", 413)
         lines = list(_lines(raw))
         written = [line for line in lines if line.kind or line.value.strip()]
         if not written or written[0].kind != b"v":

@@ -16,6 +16,7 @@ from tunnel.errors import BadPacket
 __all__ = [
     "COMPACT_FORMS",
     "HOST",
+    "MAX_PARAMS",
     "QUOTED",
     "TOKEN",
     "Param",
@@ -54,6 +55,9 @@ COMPACT_FORMS = {
     b"x": "session-expires",  # RFC 4028
     b"y": "identity",  # RFC 8224
 }
+
+# Ours: parameters of one value or URI; nobody needs a tenth of them.
+MAX_PARAMS = 100
 
 TOKEN = rb"[A-Za-z0-9\-.!%*_+`'~]++"
 QUOTED = rb'"(?:[^"\\]++|\\.)*+"'
@@ -132,6 +136,8 @@ def params_untrusted(text: bytes, position: int) -> tuple[Param, ...]:
             if text[position:].strip(b" \t") == b";":
                 break
             raise BadPacket(f"{text[position : position + 40]!r} is no parameter")
+        if len(params) == MAX_PARAMS:
+            raise BadPacket(f"a value has more than {MAX_PARAMS} parameters")
         name, value = match.groups()
         end = match.end(2) if value is not None else match.end(1)
         params.append(Param(name.lower().decode("latin-1"), value, position, end))

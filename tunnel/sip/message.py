@@ -26,6 +26,7 @@ __all__ = [
     "MAX_HEADERS",
     "MAX_HEADER_BYTES",
     "MAX_MESSAGE_BYTES",
+    "MAX_VALUES",
     "MAX_VIAS",
     "Header",
     "Message",
@@ -42,6 +43,7 @@ MAX_MESSAGE_BYTES = 64 * 1024
 MAX_HEADER_BYTES = 8 * 1024  # one header with its folded lines
 MAX_HEADERS = 200
 MAX_VIAS = 70
+MAX_VALUES = 100  # of one list; each Contact costs a sealed mask
 
 _REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([!-;=?-~\x80-\xff]++) (SIP/[0-9]++\.[0-9]++)", re.IGNORECASE)
 _STATUS_LINE = re.compile(rb"(SIP/[0-9]++\.[0-9]++) ([0-9]++)(?: (.*+))?+", re.IGNORECASE | re.DOTALL)
@@ -138,11 +140,14 @@ class Message:
         """The comma-separated values of all headers of that name, from top to bottom.
 
         For headers that are lists by their grammar; for others (Date, Authorization, Subject) use ``all``. Raises
-        BadPacket when a quote or an angle bracket is not closed, but never for Via, which was read at once.
+        BadPacket when a quote or an angle bracket is not closed or the list is too long, but never for Via, which was
+        read at once.
         """
         values = self._values.get(name)
         if values is None:
             values = [value for header in self._index.get(name, ()) for value in _split_header(header)]
+            if len(values) > MAX_VALUES:
+                raise BadPacket(f"there are {len(values)} {name} values; {MAX_VALUES} are allowed")
             self._values[name] = values
         return list(values)
 
@@ -191,6 +196,8 @@ def parse_untrusted(data: bytes, *, stream: bool = False) -> Message:
 
 
 def _read_start_line(message: Message, line: bytes) -> None:
+    if len(line) > MAX_HEADER_BYTES:
+        raise BadPacket(f"the first line has more than {MAX_HEADER_BYTES} bytes", status=414)
     match = _REQUEST_LINE.fullmatch(line)
     if match:
         message.is_request = True

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from tunnel.errors import BadPacket
-from tunnel.sip.grammar import HOST, host_text_untrusted, port_untrusted
+from tunnel.sip.grammar import HOST, MAX_PARAMS, host_text_untrusted, port_untrusted
 
 __all__ = ["SipUri", "number_of"]
 
@@ -134,6 +134,8 @@ def _split_params(text: bytes) -> tuple[tuple[bytes, bytes | None], ...]:
     if not text:
         return ()
     pairs = []
+    if text.count(b";") > MAX_PARAMS:
+        raise BadPacket(f"a URI has more than {MAX_PARAMS} parameters")
     for part in text[1:].split(b";"):
         name, equals, value = part.partition(b"=")
         pairs.append((name, value if equals else None))

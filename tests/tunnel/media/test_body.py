@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.media_pair import sdp
 
 from tunnel.errors import BadPacket
-from tunnel.media.body import MAX_DEPTH, MAX_DESCRIPTIONS, SipBody, find_sdp_untrusted, replace_sdp
+from tunnel.media.body import MAX_DEPTH, MAX_DESCRIPTIONS, MAX_PARTS, SipBody, find_sdp_untrusted, replace_sdp
 from tunnel.media.plane import CannotRelay
 
 DATA = Path(__file__).parents[2] / "data" / "sdp"
@@ -168,6 +168,8 @@ def test_depth_and_number_are_bounded() -> None:
     deeper = multipart("mixed", ("Content-Type: " + body.content_type.decode(), body.content), boundary="deeper")
     with pytest.raises(BadPacket, match="levels"):
         find_sdp_untrusted(deeper)
+    with pytest.raises(BadPacket, match="parts"):
+        find_sdp_untrusted(multipart("mixed", *[("A: b", b"x")] * (MAX_PARTS + 1)))
     with pytest.raises(BadPacket, match="at most"):
         find_sdp_untrusted(SipBody(SDP * (MAX_DESCRIPTIONS + 1)))
 

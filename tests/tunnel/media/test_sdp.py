@@ -11,7 +11,7 @@ from support.media_pair import sdp
 
 from tunnel.address import Address
 from tunnel.errors import BadPacket
-from tunnel.media.sdp import MAX_MEDIA, Sdp
+from tunnel.media.sdp import MAX_LINES, MAX_MEDIA, Sdp
 
 DATA = Path(__file__).parents[2] / "data" / "sdp"
 
@@ -113,6 +113,7 @@ def test_a_bundled_medium_uses_the_ports_of_the_first_of_its_group() -> None:
         sdp("10.1.0.20", "4000").replace(b"c=IN IP4 10.1.0.20", b"c=IN IP4 203.0.113.9 IN IP4 10.1.0.20"),
         sdp("10.1.0.20", "4000|a=rtcp:4001 IN IP4 203.0.113.9 10.1.0.20"),
         sdp("10.1.0.20", "4000|a=rtcp 4001 IN IP4 10.1.0.20"),
+        sdp("10.1.0.20", "4000") + b"\n" * (MAX_LINES + 1),
         (DATA / "t38_without_proto.sdp").read_bytes(),
         (DATA / "two_copies_lf.sdp").read_bytes(),
     ],

@@ -122,3 +122,10 @@ def test_hostile_values_cost_linear_time(piece: bytes) -> None:
             except BadPacket:
                 continue
     assert time.perf_counter() - began < 1.0
+
+
+def test_a_value_has_a_hundred_parameters_at_most() -> None:
+    """A6"""
+    assert len(params_untrusted(b";a=b" * 100, 0)) == 100
+    with pytest.raises(BadPacket, match="parameters"):
+        params_untrusted(b";a=b" * 101, 0)

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from support.messages import INVITE, OFFER, REGISTER, accepted, compose, mutations, odd_messages, refused
 
 from tunnel.errors import BadPacket
-from tunnel.sip.message import MAX_HEADER_BYTES, MAX_HEADERS, MAX_MESSAGE_BYTES, MAX_VIAS, Message, parse_untrusted
+from tunnel.sip.message import (
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    MAX_MESSAGE_BYTES,
+    MAX_VALUES,
+    MAX_VIAS,
+    Message,
+    parse_untrusted,
+)
 
 MINIMAL = [
     "Via: SIP/2.0/UDP h;branch=z9hG4bK1",
@@ -206,6 +214,7 @@ def test_what_a_proxy_could_not_trust_is_refused(old: bytes, new: bytes) -> None
 
 
 def test_the_limits_hold() -> None:
+    """A6: of bytes, headers, Vias, values, and of the first line."""
     room = MAX_MESSAGE_BYTES - len(options())
     parse_untrusted(options(body=b"x" * room))
     with pytest.raises(BadPacket) as caught:
@@ -221,6 +230,15 @@ def test_the_limits_hold() -> None:
     for too_long in (long + "y", "X:" + "\r\n " * (MAX_HEADER_BYTES // 3 + 1) + "y"):
         with pytest.raises(BadPacket, match="bytes"):
             parse_untrusted(options(too_long))
+
+    with pytest.raises(BadPacket, match="first line") as caught:
+        parse_untrusted(options().replace(b"OPTIONS sip:", b"OPTIONS sip:" + b"a" * MAX_HEADER_BYTES))
+    assert caught.value.status == 414
+
+    routes = ["Route: " + ",".join(["<sip:a>"] * (MAX_VALUES // 2))] * 2
+    assert len(parse_untrusted(options(*routes)).values("route")) == MAX_VALUES
+    with pytest.raises(BadPacket, match="route values"):
+        parse_untrusted(options(*routes, "Route: <sip:a>")).values("route")
 
     via = "SIP/2.0/UDP h"
     parse_untrusted(options("Via: " + ", ".join([via] * (MAX_VIAS - 1))))

@@ -139,3 +139,10 @@ def test_a_zone_is_read_past(text: bytes) -> None:
     """C7: it says something to one host only; the address is what counts."""
     uri = SipUri.parse_untrusted(text)
     assert (uri.host, uri.port, uri.text) == ("fe80::1", 5060, text)
+
+
+def test_a_uri_has_a_hundred_parameters_at_most() -> None:
+    """A6"""
+    assert len(SipUri.parse_untrusted(b"sip:a" + b";b" * 100).params) == 100
+    with pytest.raises(BadPacket, match="parameters"):
+        SipUri.parse_untrusted(b"sip:a" + b";b" * 101)
