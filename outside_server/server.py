@@ -44,6 +44,7 @@ from tunnel.sip.keepalives import STEP_S
 from tunnel.sip.listener import Listeners
 from tunnel.sip.mask import TenantHint
 from tunnel.sip.message import Message
+from tunnel.sip.policy import Answer
 from tunnel.sip.resolve import Resolver
 from tunnel.status import serve_status
 
@@ -57,6 +58,9 @@ RENEWAL_LOOK_S = 3600.0
 
 # What a configuration that is read again may change without a restart; ``drain_seconds`` is the launcher's.
 RELOADED = frozenset({"public.certificate", "public.private_key", "drain_seconds", "file"})
+
+
+SHUTTING_DOWN = Answer(503, "Service Unavailable", "this end is shutting down", 5)
 
 
 class Server:
@@ -229,6 +233,9 @@ class Server:
 
     def _gate(self, message: Message, flow: Flow, now: float) -> Verdict:
         door, verdict = self._gatekeeper.admit(message, flow, now)
+        asks_for_health = message.method == "OPTIONS" and isinstance(verdict, Answer) and verdict.status in (200, 503)
+        if self._draining and asks_for_health:
+            verdict = SHUTTING_DOWN
         return (None if door is None else self._places.seat(door.number)), verdict
 
     async def _keep_nats_open(self) -> None:

@@ -197,6 +197,8 @@ def _face_addresses(value: object) -> FaceAddresses:
     for address in addresses:
         if address.is_unspecified or address.is_multicast:
             raise ValueError("others must be able to send to it")
+        if "%" in str(address):
+            raise ValueError("a zone means nothing to others; name an address that needs none")
     return FaceAddresses(map(str, addresses))
 
 

@@ -109,3 +109,11 @@ def test_the_lan_face_takes_tls_with_its_certificate(tmp_path: Path) -> None:
 def test_a_pbx_that_no_listener_leads_to_is_refused(pbx: str, missing: str) -> None:
     with pytest.raises(BadConfig, match=f'add "{missing}" to lan.sip'):
         lan(pbx=SipUriText(pbx), sip=(SipListener("udp", 5060),))
+
+
+def test_an_address_with_a_zone_is_none_to_show(tmp_path: Path) -> None:
+    """C7: zone ids are never emitted."""
+    path = tmp_path / "agent.toml"
+    path.write_text(EVERYTHING.replace('address = "10.1.0.2"', 'address = "fe80::1%eth0"'))
+    with pytest.raises(BadConfig, match=r"lan\.address = 'fe80::1%eth0': a zone means nothing to others"):
+        load(path)

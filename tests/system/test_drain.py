@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 from support.both_ends import connect, inside_phone, open_ends, outside_phone, sip_addresses, until, uri_of
+from support.joined_site import site
 from support.sip_peer import SipPeer
 
 from tunnel.softphone import Account, CallFailed, Tune, open_phone
@@ -86,3 +87,22 @@ async def test_an_agent_that_comes_back_to_a_draining_server_is_told_again(tmp_p
         async with inside_phone(agent) as alice, outside_phone() as bob:
             with pytest.raises(CallFailed, match="503"):
                 await alice.call(uri_of(bob), Tune(1))
+
+
+@pytest.mark.parametrize("which", ["server", "agent"])
+async def test_an_end_that_shuts_down_says_so_to_who_asks(tmp_path: Path, which: str) -> None:
+    """F3: OPTIONS to a draining end gets 503 that says why, so that a PBX or a trunk takes its calls elsewhere."""
+    async with site(tmp_path, "udp", "udp") as at:
+        asking, end_at = (at.peer, at.server_at) if which == "server" else (at.phone, at.agent_at)
+        uri = f"sip:{end_at}"
+        await asking.ask("OPTIONS", uri, end_at)
+        await asking.hears(200)
+        await at.phone.ask("INVITE", at.peer.uri, at.agent_at, body=at.phone.sdp())  # a call that lives on
+        at.peer.answer(await at.peer.hears("INVITE"), 180)
+        draining = at.server if which == "server" else at.agent
+        at.ends.nursery.start_soon(draining.drain, 10)
+        await until(lambda: not draining.is_healthy)
+        await asking.ask("OPTIONS", uri, end_at)
+        refused = (await asking.hears(503)).message
+        assert b"shutting down" in refused.raw
+        assert refused.header("retry-after") is not None

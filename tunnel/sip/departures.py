@@ -61,7 +61,8 @@ class Departure:
     is_over: bool = False
     succeeded: bool = False
     is_at_home: bool = True
-    ack_flows: dict[bytes, Flow] = field(default_factory=dict)
+    ack_ways: dict[bytes, Way] = field(default_factory=dict)
+    has_lost_flow: bool = False  # the connection that led to the user agent is gone
     way: Way | None = None  # how it was sent last; ``flow`` follows the connection that took it
     trouble: str = ""  # why it could not be delivered, for a Warning
 

@@ -44,6 +44,7 @@ __all__ = ["Far"]
 
 # Our number: requests of one session that may be under way on this face at once.
 MOST_DEPARTURES = 20_000
+FLOW_GONE = Answer(480, "Temporarily Unavailable", "the flow to this user agent is gone")
 _CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f]")
 _REASON = re.compile(rb"Reason: [^\x00-\x08\x0a-\x1f]*")
 
@@ -250,7 +251,7 @@ class Far:
         invite = self._departures.invite(departure.crossed.call, request.cseq[0])
         if invite is not None and invite.machine is not None:
             invite.machine.acknowledge(request.to_tag, data)
-            invite.ack_flows[request.to_tag] = way.flow
+            invite.ack_ways[request.to_tag] = way
 
     # What comes back from the network
 
@@ -306,9 +307,9 @@ class Far:
             if isinstance(event, Provisional | Final):
                 self._came(departure, event, flow, now)
             elif isinstance(event, AckLost):
-                ack_flow = departure.ack_flows.get(event.to_tag)
-                if ack_flow is not None:
-                    half.emissions.append(Emission(event.ack, ack_flow))
+                ack_way = departure.ack_ways.get(event.to_tag)
+                if ack_way is not None:
+                    half.emissions.append(Emission(event.ack, ack_way.flow, ack_way.server_name))
             elif isinstance(event, TimerCFired):
                 machine.cancel(now)
                 self._drain(departure, now)
@@ -334,7 +335,7 @@ class Far:
 
     def _terminated(self, departure: Departure, now: float) -> None:
         request, call = departure.request, departure.call
-        if departure.succeeded and request.method == "INVITE" and not departure.ack_flows and call is not None:
+        if departure.succeeded and request.method == "INVITE" and not departure.ack_ways and call is not None:
             self._half.never_acknowledged(call, now)
         self._departures.forget(departure)
 
@@ -352,16 +353,14 @@ class Far:
         if (by_udp := self._targets.in_fragments(departure)) is not None and departure.cancelled is None:
             self._send(departure, by_udp, now, whatever_size=True)
             return
-        if hop.flow is None or departure.answered:
+        if departure.has_lost_flow or (hop.flow is not None and leads_nowhere(self._half, hop.uri)):
+            self._next_or(departure, FLOW_GONE, now)
+        elif hop.flow is None or departure.answered:
             unreachable = Answer(503, "Service Unavailable", departure.trouble, 5, "next_hop_unreachable")
             self._next_or(departure, unreachable, now)
-            return
-        if leads_nowhere(self._half, hop.uri):
-            gone = Answer(480, "Temporarily Unavailable", "the flow to this user agent is gone")
-            self._finish(departure, gone, now)
-            return
-        departure.hop = NextHop(hop.request_uri, hop.uri)
-        self._find_targets(departure, now)
+        else:
+            departure.hop, departure.has_lost_flow = NextHop(hop.request_uri, hop.uri), True
+            self._find_targets(departure, now)
 
     def _next_or(self, departure: Departure, answer: Answer, now: float) -> None:
         """Try the next target; without one, ``answer`` is the end."""

@@ -92,13 +92,14 @@ class Via:
 
         ``received`` is set when the host differs from the source or is a name, or, as RFC 3581 section 4 wants, when
         ``rport`` is there; ``rport`` is filled only if the sender put it there. What a sender claims there itself is
-        overwritten.
+        overwritten. A zone (``fe80::1%eth0``) means nothing to anybody else and is left out.
         """
+        host = source.host.partition("%")[0]
         wanted: dict[str, bytes] = {}
         if self.rport is not None:
             wanted["rport"] = b"rport=%d" % source.port
-        if self.rport is not None or self.received is not None or not same_host(self.host, source.host):
-            wanted["received"] = b"received=" + source.host.encode("ascii")
+        if self.rport is not None or self.received is not None or not same_host(self.host, host):
+            wanted["received"] = b"received=" + host.encode("ascii")
         edited, position = bytearray(), 0
         for param in self.params:
             if param.name in wanted:

@@ -222,3 +222,21 @@ def test_an_answer_goes_to_the_same_port_by_a_new_connection(world: World, pbx: 
     world.settle()
     assert not alice.inbox
     bob.answer(bob.got("INVITE"), 486)
+
+
+def test_neither_its_flow_nor_its_address_leads_to_a_user_agent(world: World) -> None:
+    """K: 480, whatever was wrong with its address: it has to register again."""
+    alice = Phone(world, "10.1.0.50:5061", "alice", transport="tls", connection=4)
+    registrar = Phone(world, "203.0.113.40:5060", "reg")
+    alice.register("sip:203.0.113.40")
+    request = registrar.got("REGISTER")
+    shown = request.values("contact")[0].text.decode()
+    registrar.answer(request, 200, headers=[f"Contact: {shown};expires=600"])
+    alice.got(200)
+    registrar.invite(uri_in(shown.encode()))
+    for connection, why in ((4, ""), (0, "the certificate of the next hop does not verify")):
+        alice.got("INVITE")
+        assert alice.flows[-1].connection == connection
+        world.lan_side.proxy.transport_failed("tls", alice.address, connection, world.now, why)
+        world.settle()
+    registrar.got(480)

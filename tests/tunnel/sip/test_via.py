@@ -118,3 +118,13 @@ def test_any_bytes_are_read_or_refused(text: bytes) -> None:
     stamped = Via.parse_untrusted(via.with_received_rport(SOURCE))
     assert stamped.branch == via.branch
     assert (stamped.received or stamped.host) == SOURCE.host
+
+
+def test_a_zone_stays_at_home() -> None:
+    """C7: a phone on a link-local address is answered there, and nobody is told by which cable."""
+    source = Address("fe80::1%eth0", 5062)
+    via = Via.parse_untrusted(b"SIP/2.0/UDP phone.local;branch=z9hG4bK1;rport")
+    assert via.with_received_rport(source).endswith(b";rport=5062;received=fe80::1")
+    same = Via.parse_untrusted(b"SIP/2.0/UDP [fe80::1]:5062;branch=z9hG4bK1")
+    assert same.with_received_rport(source) == same.text
+    assert reply_address(via, source) == source
