@@ -14,17 +14,27 @@ from pathlib import Path
 import pytest
 from field.rig.baresip import Phone
 from field.rig.capture import Packet, leaks
-from field.rig.conversation import TALK_S, assert_both_heard, converse
+from field.rig.conversation import TALK_S, assert_both_heard, converse, establish
+from field.rig.host import Host
 from field.rig.kamailio import Kamailio
-from field.rig.nats import CGN_PUBLIC, FLOOR_PUBLIC, FORGETFUL_PUBLIC, UDP_TIMEOUT_S, hidden_phones, random_ports
+from field.rig.nats import (
+    CGN_PUBLIC,
+    FLOOR_PUBLIC,
+    FORGETFUL_PUBLIC,
+    UDP_TIMEOUT_S,
+    forgotten,
+    hidden_phones,
+    random_ports,
+)
 from field.rig.network import Network
 from field.rig.verdicts import watched
 from field.rig.voices import assert_heard, only_stream
-from field.rig.wallpass import wallpass_pair
+from field.rig.wallpass import Pair, wallpass_pair
 
 pytestmark = pytest.mark.field
 
 SERVER, AGENT, REGISTRAR = "203.0.113.10", "10.1.0.2", "203.0.113.20"
+BEFORE_S, AFTER_S = 1.5, 4.0
 # STUN, PCP and NAT-PMP, SSDP: what a program sends that asks routers for help.
 HELP_PORTS = {3478, 5351, 1900}
 
@@ -40,6 +50,8 @@ class Office:
     silent_since: float
     dave: Phone
     carol: Phone
+    pair: Pair
+    carrier: Host
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +61,7 @@ def office(network: Network, folder: Path) -> Iterator[Office]:
         start(random_ports(network.firewall))
         hosts = start(hidden_phones(network))
         tenant = ["--domain", "acme.example"]
-        start(wallpass_pair(network, folder, tenant=tenant, lan='pbx = "sip:10.1.0.5:5060"'))
+        pair = start(wallpass_pair(network, folder, tenant=tenant, lan='pbx = "sip:10.1.0.5:5060"'))
         start(Kamailio(network.pbx, folder, "pbx"))
         start(Kamailio(network.registrar, folder, "registrar"))
         alice = start(Phone(network.alice, folder, "alice", "acme.example", outbound="10.1.0.5"))
@@ -61,7 +73,7 @@ def office(network: Network, folder: Path) -> Iterator[Office]:
         carol = start(Phone(network.carol, folder, "carol", "itsp.example", outbound=REGISTRAR))
         for phone in (alice, cgn, dave, carol):
             phone.registered()
-        yield Office(alice, cgn, forgotten, silent_since, dave, carol)
+        yield Office(alice, cgn, forgotten, silent_since, dave, carol, pair, hosts.carrier)
 
 
 @pytest.mark.parametrize("direction", ["in", "out"])
@@ -107,6 +119,30 @@ def test_a_worker_whose_router_forgets_after_30_s(
     assert_both_heard(office.alice, office.forgotten)
     assert_heard(only_stream(watch.internet.packets, FORGETFUL_PUBLIC), "alice", TALK_S - 0.4)
     assert not leaks(watch.lan.packets, "192.168.79.0/24")
+
+
+@pytest.mark.parametrize("who_forgets", ["the carrier's router", "the enterprise's firewall"])
+def test_a_router_that_forgets_everything_in_a_call(
+    office: Office, network: Network, folder: Path, who_forgets: str
+) -> None:
+    """S3-13, T17: the worker's media come from another port, or the tunnel by another connection; the call goes on."""
+    alice, worker = office.alice, office.behind_cgn
+    at_carrier = who_forgets == "the carrier's router"
+    longest_gap_ms = 1000.0 if at_carrier else 2500.0
+    with watched(network, folder) as watch:
+        establish(worker, alice, "sip:alice@acme.example")
+        time.sleep(BEFORE_S)
+        old = office.pair.tunnel_port()
+        with forgotten(office.carrier if at_carrier else network.gateway):
+            time.sleep(AFTER_S)
+        assert (office.pair.tunnel_port() == old) is at_carrier
+        assert not {packet.sip for packet in watch.internet.so_far()} & {"BYE", "CANCEL"}
+        worker.hang_up()
+        worker.await_event("CALL_CLOSED")
+        alice.await_event("CALL_CLOSED")
+    heard_s = BEFORE_S + AFTER_S - longest_gap_ms / 1000 - 0.4
+    assert_heard(alice.heard(), "gateway", heard_s, longest_gap_ms)
+    assert_heard(worker.heard(), "alice", heard_s, longest_gap_ms)
 
 
 def assert_asks_no_router(packets: list[Packet], host: str) -> None:

@@ -10,6 +10,7 @@ Linux filters by address and port of the far end, whatever it maps; `fully-rando
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ __all__ = [
     "FORGETFUL_PUBLIC",
     "UDP_TIMEOUT_S",
     "HiddenPhones",
+    "forgotten",
     "hidden_phones",
     "random_ports",
 ]
@@ -44,14 +46,25 @@ table ip nat {{
 }}
 """
 
+# A netlink message to the kernel: delete every entry of the connection table (linux/netfilter/nfnetlink_conntrack.h).
+_FLUSH = """
+import socket, struct
+REQUEST, ACK, CTNETLINK, DELETE, NETLINK_NETFILTER = 1, 4, 1, 2, 12
+with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as netlink:
+    netlink.send(struct.pack("=IHHII", 20, CTNETLINK << 8 | DELETE, REQUEST | ACK, 1, 0) + bytes(4))
+    _, _, _, _, _, error = struct.unpack_from("=IHHIIi", netlink.recv(4096))
+assert error == 0, error
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class HiddenPhones:
-    """One host behind each of them."""
+    """One host behind each of them, and the carrier's router."""
 
     cgn: Host
     forgetful: Host
     floor: Host
+    carrier: Host
 
 
 @contextmanager
@@ -70,7 +83,7 @@ def hidden_phones(network: Network) -> Iterator[HiddenPhones]:
             router.sysctl(f"net.netfilter.{key}", str(UDP_TIMEOUT_S))
         floor, inner = build.home("floor", "192.168.80", FLOOR_PUBLIC, network.lan, "fully-random")
         inner.ip("route", "add", "default", "via", "10.1.0.1")
-        yield HiddenPhones(cgn, forgetful, floor)
+        yield HiddenPhones(cgn, forgetful, floor, carrier)
 
 
 @contextmanager
@@ -81,6 +94,18 @@ def random_ports(firewall: Firewall) -> Iterator[None]:
         yield
     finally:
         _masquerade(firewall)
+
+
+@contextmanager
+def forgotten(router: Host) -> Iterator[None]:
+    """The router knows of no connection any more, as after a restart, and takes none up in the middle."""
+    loose = "net.netfilter.nf_conntrack_tcp_loose"
+    router.sysctl(loose, "0")
+    router.run(sys.executable, "-c", _FLUSH)
+    try:
+        yield
+    finally:
+        router.sysctl(loose, "1")
 
 
 def _masquerade(firewall: Firewall, *how: str) -> None:
