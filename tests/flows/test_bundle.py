@@ -27,7 +27,7 @@ def muxed(stage: Stage) -> list[bool]:
     return [aim.mux for aim in aims if aim is not None]
 
 
-@flow("bundle")
+@flow("bundle", basic=True)
 def test_accepted(stage: Stage) -> None:
     """J: the answer names one port twice, and so does ours; the next offer names one port as well."""
     body, answer = bundle(stage.caller, 6000, 6002), bundle(stage.callee, 7000, 7000)

@@ -27,7 +27,7 @@ def terminated(stage: Stage, invite: Message, arrived: Message) -> None:
     stage.caller.ack_failure(invite, stage.caller.got(487))
 
 
-@flow("cancel")
+@flow("cancel", basic=True)
 @pytest.mark.parametrize("early", ["180", "183 with SDP", "180 reliably"])
 def test_after_it_rang(stage: Stage, early: str) -> None:
     """B6, I6: the callee gets the CANCEL with its Reason, the caller its 487, and the ports go."""
@@ -100,7 +100,7 @@ def test_the_callee_answers_the_cancel_but_never_the_invite(stage: Stage) -> Non
     stage.assert_empty()
 
 
-@flow("cancel-race")
+@flow("cancel-race", basic=True)
 def test_the_answer_crosses_the_cancel(stage: Stage) -> None:
     """B6, T12: the caller gets 200 to its INVITE all the same, acknowledges and hangs up."""
     callee, caller = stage.callee, stage.caller

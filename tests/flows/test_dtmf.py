@@ -48,7 +48,7 @@ def test_the_payload_type_changes(stage: Stage) -> None:
     stage.assert_empty()
 
 
-@flow("dtmf-info")
+@flow("dtmf-info", basic=True)
 @pytest.mark.parametrize(
     ("kind", "body"),
     [

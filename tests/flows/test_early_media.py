@@ -8,7 +8,7 @@ from support.ladder import Dialog, places_in
 from support.stage import Stage, Talk
 
 
-@flow("early-media")
+@flow("early-media", basic=True)
 @pytest.mark.parametrize("status", [183, 180])
 @pytest.mark.parametrize("repeated", [True, False], ids=["sdp-in-200", "no-sdp-in-200"])
 def test_the_tone_before_the_answer(stage: Stage, status: int, repeated: bool) -> None:
@@ -77,7 +77,7 @@ def test_ringing_again_and_again(stage: Stage) -> None:
     stage.assert_empty()
 
 
-@flow("early-media")
+@flow("early-media", basic=True)
 def test_an_announcement_and_a_refusal(stage: Stage) -> None:
     """I6: "the number you have dialled" in 183, then 404: the ports go."""
     invite = stage.invite()

@@ -66,7 +66,7 @@ def test_a_call_is_refused(stage: Stage, status: int) -> None:
     stage.assert_empty()
 
 
-@flow("failure")
+@flow("failure", basic=True)
 @pytest.mark.parametrize("status", [405, 420, 421, 423, 433, 438, 485, 489, 505])
 def test_rarer_ones(stage: Stage, status: int) -> None:
     """T12: any status of the registered ones, and before it rang."""
@@ -107,7 +107,7 @@ def test_it_rings_for_ever(stage: Stage) -> None:
     stage.assert_empty()
 
 
-@flow("failure")
+@flow("failure", basic=True)
 @pytest.mark.parametrize("status", [401, 407])
 def test_a_challenge_of_the_callee(stage: Stage, status: int) -> None:
     """H1, H4: a challenge passes where the challenger is trusted; a stranger's becomes 403 inside."""

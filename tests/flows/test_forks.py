@@ -58,7 +58,7 @@ class Ringing:
             phone.got_nothing()
 
 
-@flow("fork-early")
+@flow("fork-early", basic=True)
 def test_the_losers_tone_does_not_kill_the_winner(stage: Stage) -> None:
     """T6, I4: 183 with SDP of one phone, then the other answers: audio with that one, none of the loser, ports freed."""
     ringing = Ringing(stage)
@@ -143,7 +143,7 @@ def test_nobody_takes_it(stage: Stage) -> None:
     ringing.assert_over()
 
 
-@flow("fork-early")
+@flow("fork-early", basic=True)
 def test_the_caller_gives_up(stage: Stage) -> None:
     """I6, B6: both phones stop ringing, and both early dialogs' ports go."""
     ringing = Ringing(stage)
@@ -157,7 +157,7 @@ def test_the_caller_gives_up(stage: Stage) -> None:
     ringing.assert_over()
 
 
-@flow("fork-two-answers")
+@flow("fork-two-answers", basic=True)
 @pytest.mark.parametrize("rings_first", [True, False], ids=["rang", "at-once"])
 def test_two_phones_answer(stage: Stage, rings_first: bool) -> None:
     """I4, T12: both 200s and both ACKs pass; the caller says BYE to one and talks to the other."""
@@ -182,7 +182,7 @@ def test_two_phones_answer(stage: Stage, rings_first: bool) -> None:
     ringing.assert_over()
 
 
-@flow("late-2xx")
+@flow("late-2xx", basic=True)
 def test_a_late_200_of_another_fork(stage: Stage) -> None:
     """I4, B4: twenty seconds into the call another phone answers; it is acknowledged and gets its BYE."""
     ringing = Ringing(stage)

@@ -32,14 +32,14 @@ def hairpin(stage: Stage) -> Talk:
     return Talk(caller, callee, invite, arrived, ok)
 
 
-@flow("hairpin", ways="AB", callers=["inside"])
+@flow("hairpin", ways="AB", callers=["inside"], basic=True)
 @pytest.mark.parametrize("who", ["caller", "callee"])
 def test_inside(stage: Stage, who: str) -> None:
     """S4-3, A9: a spiral is no loop; both hear each other, re-INVITE and BYE of either find the other."""
     talk_and_end(stage, who)
 
 
-@flow("hairpin", ways="C", callers=["outside"])
+@flow("hairpin", ways="C", callers=["outside"], basic=True)
 @pytest.mark.parametrize("who", ["caller", "callee"])
 def test_two_remote_workers(stage: Stage, who: str) -> None:
     """S4-3, A9: both behind NATs of their own, the PBX inside joins them."""

@@ -41,7 +41,7 @@ def plain(phone: Phone, version: int = 1) -> bytes:
     return describe(phone, [f"m=audio {phone.port} RTP/AVP 0", *KEPT], version=version)
 
 
-@flow("ice-stripped")
+@flow("ice-stripped", basic=True)
 @pytest.mark.parametrize("answers_with_ice", [True, False])
 def test_no_candidate_passes(stage: Stage, answers_with_ice: bool) -> None:
     """S4-20, J: none in the offer, none in the answer, at session and media level; the other lines stay; audio passes."""

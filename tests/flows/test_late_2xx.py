@@ -8,7 +8,7 @@ from support.ladder import Dialog
 from support.stage import Stage, Talk
 
 
-@flow("late-2xx")
+@flow("late-2xx", basic=True)
 def test_the_callee_repeats_its_200(stage: Stage) -> None:
     """B4, B6: before the ACK its copies are absorbed, after it each one gets the ACK again; the caller sees one 200."""
     callee, caller = stage.callee, stage.caller

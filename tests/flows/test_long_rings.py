@@ -198,7 +198,7 @@ class Ring:
             phone.got_nothing()
 
 
-@flow("fork-early")
+@flow("fork-early", basic=True)
 @pytest.mark.parametrize("seed", range(8))
 def test_however_it_rings(stage: Stage, seed: int) -> None:
     """I1, I4, I6, T6, T12: tones, PRACKs, UPDATEs, one phone or two: who answers is heard, and nothing is left."""

@@ -155,7 +155,7 @@ class LongTalk:
         self.stage.assert_empty()
 
 
-@flow("renegotiate")
+@flow("renegotiate", basic=True)
 @pytest.mark.parametrize("seed", range(5))
 def test_whatever_happens_in_a_call(stage: Stage, seed: int) -> None:
     """I3, DEC3, F7, T16: forty changes: ports that were told never move, and both are heard after each of them."""

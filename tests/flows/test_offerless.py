@@ -24,7 +24,7 @@ def offerless(stage: Stage) -> tuple[Talk, Message]:
     return Talk(caller, callee, invite, arrived, ok), stage.callee.got("ACK")
 
 
-@flow("offerless-invite")
+@flow("offerless-invite", basic=True)
 def test_offer_in_200_answer_in_ack(stage: Stage) -> None:
     """T11, DEC6: both hear each other once the ACK is there, and its SDP names our port."""
     talk, ack = offerless(stage)
@@ -76,7 +76,7 @@ def test_the_ack_is_lost_before_our_near_end(stage: Stage) -> None:
     stage.assert_empty()
 
 
-@flow("offerless-reinvite")
+@flow("offerless-reinvite", basic=True)
 @pytest.mark.parametrize("who", ["caller", "callee"])
 def test_a_reinvite_without_an_offer(stage: Stage, who: str) -> None:
     """I7, T11: the 200 offers with another port, the ACK answers with another; what we told stays."""

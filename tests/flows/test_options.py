@@ -56,7 +56,7 @@ def test_a_stranger_is_told_nothing(stage: Stage) -> None:
     stage.assert_empty()
 
 
-@flow("options")
+@flow("options", basic=True)
 def test_to_a_user(stage: Stage) -> None:
     """F3, E: forwarded to the phone, and its answer back: Allow, Accept and Supported as they are."""
     headers = (
@@ -86,7 +86,7 @@ def test_to_a_user_who_is_not_free(stage: Stage, status: int) -> None:
     stage.assert_empty()
 
 
-@flow("options")
+@flow("options", basic=True)
 @pytest.mark.parametrize("who", ["caller", "callee"])
 def test_in_the_dialog(stage: Stage, who: str) -> None:
     """F3, F4: a phone asks whether the other is still there; 481 says that it is not, and that is passed."""

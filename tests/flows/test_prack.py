@@ -43,7 +43,7 @@ def end(stage: Stage, talk: Talk) -> None:
     stage.assert_empty()
 
 
-@flow("prack")
+@flow("prack", basic=True)
 def test_the_answer_in_183(stage: Stage) -> None:
     """S4-23: the answer comes in the 183, neither PRACK nor 200 bears SDP."""
     invite, arrived, _, early = ring_reliably(stage, None, stage.callee.sdp())
@@ -84,7 +84,7 @@ def test_a_new_offer_in_prack_and_the_answer_in_its_200(stage: Stage) -> None:
     end(stage, talk)
 
 
-@flow("prack")
+@flow("prack", basic=True)
 def test_lost_on_either_side(stage: Stage) -> None:
     """B5: a 183 that the caller lost comes again from our end, one that the callee repeats is absorbed; so with PRACK."""
     invite, arrived, sent, early = ring_reliably(stage, None, stage.callee.sdp())

@@ -42,7 +42,7 @@ def test_codecs(stage: Stage, who: str) -> None:
     stage.assert_empty()
 
 
-@flow("renegotiate")
+@flow("renegotiate", basic=True)
 @both_change
 @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
 def test_a_party_moves(stage: Stage, who: str, method: str) -> None:
@@ -140,7 +140,7 @@ def test_the_offer_is_taken_back(stage: Stage, who: str) -> None:
     stage.assert_empty()
 
 
-@flow("renegotiate")
+@flow("renegotiate", basic=True)
 def test_glare(stage: Stage) -> None:
     """F7: re-INVITEs that cross are both refused with 491; media stay; the one that comes again gets through."""
     talk = stage.talk()
@@ -162,7 +162,7 @@ def test_glare(stage: Stage) -> None:
     stage.assert_empty()
 
 
-@flow("renegotiate")
+@flow("renegotiate", basic=True)
 @both_change
 def test_a_phone_moves_its_contact(stage: Stage, who: str) -> None:
     """T4, C3: a re-INVITE with a new Contact: later requests come to that one, exactly as it is written."""

@@ -110,7 +110,7 @@ def test_a_private_contact_of_the_providers_own_network(caller: str) -> None:
     assert street.passed() == [["ACK", "INFO", 200, "INFO", 200]] * 4
 
 
-@flow("call-basic")
+@flow("call-basic", basic=True)
 @pytest.mark.parametrize("who", ["caller", "callee"])
 def test_the_call_is_alive_after_timer_h(stage: Stage, who: str) -> None:
     """T4: the ACK got there: nobody repeats his 200, and requests of both get through at 65 s."""

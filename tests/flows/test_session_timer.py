@@ -36,7 +36,7 @@ def test_refresh_by_reinvite(stage: Stage, who: str) -> None:
     stage.assert_empty()
 
 
-@flow("session-timer")
+@flow("session-timer", basic=True)
 @pytest.mark.parametrize("who", ["caller", "callee"])
 def test_refresh_by_update_without_sdp(stage: Stage, who: str) -> None:
     """I8: an UPDATE without a body passes, and so does what its answer says of the timer."""

@@ -8,7 +8,7 @@ from support.ladder import Dialog, places_in
 from support.stage import AUTHORIZATION, Stage, Talk
 
 
-@flow("call-basic")
+@flow("call-basic", basic=True)
 def test_call_waiting(stage: Stage) -> None:
     """T13, I3: a second call while the first is on hold; swapped; each has ports of its own, and one ends alone."""
     caller, callee = stage.caller, stage.callee
@@ -81,7 +81,7 @@ def test_a_call_that_is_challenged_first(stage: Stage, status: int) -> None:
     stage.assert_empty()
 
 
-@flow("call-basic")
+@flow("call-basic", basic=True)
 def test_the_pair_is_one_hop(stage: Stage) -> None:
     """A9: Max-Forwards falls by one, whichever way a request goes (the proxies of these tests leave it)."""
     talk = stage.talk()

@@ -22,7 +22,7 @@ def secure(phone: Phone, proto: str, *lines: str, port: int = 0, version: int = 
     return describe(phone, [f"m=audio {port or phone.port} {proto} 0", *lines], version=version)
 
 
-@flow("srtp-sdes")
+@flow("srtp-sdes", basic=True)
 @pytest.mark.parametrize("proto", ["RTP/SAVP", "RTP/SAVPF"])
 def test_sdes_keys(stage: Stage, proto: str) -> None:
     """T22, S1-9, J: all crypto lines are the same bytes, also in a re-INVITE with the same and with other keys."""

@@ -36,7 +36,7 @@ def is_datagrams(stage: Stage) -> list[bool]:
     return [not aim.rtp_like for aim in aims if aim is not None]
 
 
-@flow("t38")
+@flow("t38", basic=True)
 @pytest.mark.parametrize("who", ["caller", "callee"])
 @pytest.mark.parametrize("proto", ["udptl", "UDPTL", "UDP/TLS/UDPTL"])
 def test_there_and_back(stage: Stage, who: str, proto: str) -> None:

@@ -10,7 +10,7 @@ from support.stage import Stage, Talk
 RELIABLE = ("Require: 100rel", "RSeq: 1")
 
 
-@flow("update")
+@flow("update", basic=True)
 @pytest.mark.parametrize("who", ["caller", "callee"])
 def test_in_the_early_dialog(stage: Stage, who: str) -> None:
     """T10, DEC6, I3: 183 with the answer, PRACK, UPDATE of either party: its 200 names our ports, the same as before."""
@@ -62,7 +62,7 @@ def test_in_the_confirmed_dialog(stage: Stage, who: str) -> None:
     stage.assert_empty()
 
 
-@flow("update")
+@flow("update", basic=True)
 @pytest.mark.parametrize("status", [488, 491, 500, 504])
 def test_refused(stage: Stage, status: int) -> None:
     """F7: after a refused UPDATE both speak where they spoke before; Retry-After passes."""

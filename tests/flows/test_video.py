@@ -23,7 +23,7 @@ def conference(phone: Phone, video: int = 2, floor: int = 4, version: int = 1) -
     return head.replace(b"\r\nc=IN IP4 " + phone.address.host.encode(), b"") + b"\r\nm=" + rest
 
 
-@flow("video")
+@flow("video", basic=True)
 def test_three_lines(stage: Stage) -> None:
     """J, I1: each has its own port, all else stays as it was, and each finds its phone."""
     body, answer = conference(stage.caller), conference(stage.callee)

@@ -5,7 +5,8 @@
     sent = world.take_public()                 # what the server sent: [(to, Message)]
 
 Elements (ladder.py, proxies.py) may be ``attach``-ed to an address of either side; what is sent there goes
-to them instead. With ``hide_full`` everything that the server sends is searched for inside addresses.
+to them instead. Everything that the server sends is searched for inside addresses; without
+``hide_full`` but for Via and the route headers.
 """
 
 from __future__ import annotations
@@ -74,6 +75,9 @@ NO_SDP = re.compile(
 )
 _SDP_ADDRESSES = re.compile(rb"(?m)^(?:[oc]=|a=(?:rtcp|candidate|remote-candidates|source-filter|acap)[: ]).*")
 NEVER_EDITED = frozenset({"call-id", "from", "to", "in-reply-to", "replaces", "user-agent"})
+# What ``hide = "basic"`` leaves as it is (SIP-RULES B2, D3).
+SHOWN_IN_BASIC = frozenset({"via", "record-route", "route"})
+_PATH_LINES = re.compile(rb"(?im)^(?:via|record-route|route)[ \t]*:[^\r\n]*")
 ALLOW = (ipaddress.IPv4Network("10.1.0.0/16"), ipaddress.IPv6Network("fd00:1::/32"))
 TENANT, AGENT_NUMBER = 7, 3
 EPOCH_S = 1_700_000_000.0
@@ -86,10 +90,11 @@ class Element(Protocol):
         """A message came from ``source.local``, one of our listeners, or of another element there."""
 
 
-def leaks(message: Message) -> set[bytes]:
-    """The inside addresses in ``message``, but for what is never edited: a body that says it is no SDP among it (G4)."""
+def leaks(message: Message, passed: frozenset[str] = frozenset()) -> set[bytes]:
+    """The inside addresses in ``message``, but for the headers ``passed`` and for what is never edited: a body that says
+    it is no SDP among it (G4)."""
     shown = [_start_line(message), message.body if _may_be_sdp(message) else b""]
-    shown += [message.line(header) for header in message.headers if header.name not in NEVER_EDITED]
+    shown += [message.line(header) for header in message.headers if header.name not in NEVER_EDITED | passed]
     return set(INSIDE.findall(b"\r\n".join(shown)))
 
 
@@ -258,7 +263,7 @@ class World:
 
     def public(self, source: str, data: bytes, transport: str = "udp", connection: int = 0) -> None:
         """A message arrives on the public face."""
-        self.said_outside.update(INSIDE.findall(data))
+        self.said_outside.update(INSIDE.findall(data if self.hide_full else _PATH_LINES.sub(b"", data)))
         side = self.public_side
 
         def admit(message: Message, flow: Flow) -> Admit | Answer | Drop:
@@ -305,8 +310,9 @@ class World:
 
     def _sent(self, side: Side, flow: Flow, data: bytes) -> None:
         message = parse_untrusted(data, stream=flow.reliable)
-        if self.hide_full and side.outside:
-            assert self.searched(message) <= self.said_outside, f"an inside address went out: {data!r}"
+        if side.outside:
+            shown = self.searched(message) if self.hide_full else leaks(message, SHOWN_IN_BASIC)
+            assert shown <= self.said_outside, f"an inside address went out: {data!r}"
         own = [at for _, at in side.addresses.bound]
         element = self.elements.get((side.outside, str(flow.remote)))
         if element is not None:
