@@ -47,7 +47,13 @@ class Returns:
             return
         if self._is_phishing(departure, response, flow, now):
             half.counters.bump("sip.challenges_refused")
-            refused = Answer(403, "Forbidden", "a challenge from a stranger is not passed on", 0, "challenge")
+            refused = Answer(
+                403,
+                "Forbidden",
+                "a challenge of a peer that is no trunk, registrar or lan.outside is not passed on",
+                0,
+                "challenge",
+            )
             self.give_up(crossed, departure.request, call, refused, now)
             return
         channels: tuple[int, ...] = ()

@@ -7,7 +7,7 @@ from tunnel.sip.dialog import Call
 from tunnel.sip.half import Half
 from tunnel.sip.message import Message
 from tunnel.sip.next_hop import leads_nowhere as is_foreign
-from tunnel.sip.next_hop import next_hop, turning, way_to
+from tunnel.sip.next_hop import literal_target, next_hop, turning, way_to
 from tunnel.sip.policy import Answer, NextHop, Purpose
 from tunnel.sip.sender import uri_of_value
 from tunnel.sip.uri import SipUri
@@ -39,7 +39,7 @@ def way_of(
             return Answer(480, "Temporarily Unavailable", "the flow to this user agent is not known any more"), ()
         return turning(way_to(opened, half.bindings, now))
     transport, at = half.addresses.bound[0]
-    if request.uri is not None and crossed.purpose == Purpose.INSIDE and half.outside:
+    if request.uri is not None and crossed.purpose == Purpose.INSIDE and _is_beyond_reach(half, request.uri):
         return half.policy.turn(half.masks.mask(request.uri, NOBODY, at, transport, now)), ()
     if request.uri is not None and half.masks.is_live(request.uri, now):
         return half.policy.turn(half.masks.mask_again(request.uri, at, transport, now)), ()
@@ -55,6 +55,12 @@ def way_of(
 def leads_nowhere(half: Half, uri: bytes) -> bool:
     """Whether ``uri`` names an address that is of no use to this face without a flow."""
     return is_foreign(uri, half.addresses, half.policy.may_send, outside=half.outside)
+
+
+def _is_beyond_reach(half: Half, uri: SipUri) -> bool:
+    """Whether this face may not send to the address ``uri`` names: in a laboratory it may stand in the same network."""
+    there = literal_target(uri)
+    return there is not None and not half.policy.may_send(there.address)
 
 
 def _open_routes(half: Half, routes: tuple[bytes, ...], now: float) -> dict[bytes, bytes]:
