@@ -122,12 +122,13 @@ def _faces() -> list[Callable[[bytes], None]]:
     """Both faces of one world with calls in it, kept for all inputs; its clock moves on."""
     world, _ = talking()
     world.searched = lambda message: set()
-    stop_the_clock(pytest.MonkeyPatch(), lambda: world.now)
 
     def deliver(outside: bool, data: bytes) -> None:
         face, listeners = face_of(world, outside)
         at = Address("203.0.113.40" if outside else "10.1.0.50", 5060)
-        face._deliver_untrusted(data, Flow("udp", world.public_side.addresses.bound[0][1], at))
+        with pytest.MonkeyPatch.context() as patch:
+            stop_the_clock(patch, lambda: world.now)
+            face._deliver_untrusted(data, Flow("udp", world.public_side.addresses.bound[0][1], at))
         listeners.sent.clear()
         world.wait(5)
         world.take_lan()
