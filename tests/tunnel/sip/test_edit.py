@@ -23,12 +23,14 @@ def message(*lines: str, body: bytes = b"") -> Message:
 
 @pytest.mark.parametrize("name", accepted)
 def test_no_edit_changes_no_byte_of_a_torture_message(name: str) -> None:
+    """A3"""
     read = parse_untrusted(accepted[name])
     assert Edit(read).result() == read.raw
 
 
 @given(odd_messages())
 def test_no_edit_changes_no_byte(data: bytes) -> None:
+    """A3"""
     assert Edit(parse_untrusted(data)).result() == data
 
 
@@ -44,6 +46,7 @@ def test_a_response_has_no_request_uri() -> None:
 
 
 def test_our_via_goes_above_the_others_in_the_form_they_came_in() -> None:
+    """A2, B1"""
     edit = Edit(parse_untrusted(REGISTER))
     edit.prepend_value("via", OUR_VIA)
     assert edit.result() == REGISTER.replace(b"v: SIP", b"v: " + OUR_VIA + b"\r\nv: SIP")
@@ -172,6 +175,7 @@ def test_a_bare_uri_gets_brackets_where_they_become_due() -> None:
 
 
 def test_content_length_follows_the_body_in_bytes_and_in_its_form() -> None:
+    """A7: compact stays compact, and bytes are counted."""
     body = "s=ü\r\n".encode()
     edit = Edit(parse_untrusted(INVITE))
     edit.body(body)
@@ -185,6 +189,7 @@ def test_content_length_follows_the_body_in_bytes_and_in_its_form() -> None:
 
 
 def test_a_stream_always_has_a_content_length() -> None:
+    """A7"""
     read = message(body=b"body")
     assert Edit(read).result() == read.raw
     assert Edit(read, stream=True).result().endswith(b"CSeq: 1 OPTIONS\r\nContent-Length: 4\r\n\r\nbody")
@@ -229,6 +234,7 @@ def span_edits(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, int, bytes]]]:
 def test_any_edits_touch_their_spans_and_content_length_only(
     edits: tuple[bytes, list[tuple[int, int, bytes]]], body: bytes | None
 ) -> None:
+    """A3, A7"""
     data, spans = edits
     read = parse_untrusted(data)
     length = read.header("content-length")

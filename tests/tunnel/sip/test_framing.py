@@ -23,16 +23,19 @@ def feed(*pieces: bytes) -> list[Framed]:
 
 
 def test_messages_are_cut_by_content_length() -> None:
+    """A4: RFC 3261 section 18.3."""
     assert feed(INVITE + REGISTER + INVITE) == [INVITE, REGISTER, INVITE]
 
 
 @pytest.mark.parametrize("spelled", [b"Content-Length:4", b"l : 4", b"CONTENT-LENGTH:\r\n 4 ", b"L: 0004\r\n\t"])
 def test_content_length_is_found_in_any_spelling(spelled: bytes) -> None:
+    """A2, A4: compact, folded, in any case."""
     head = b"OPTIONS sip:a SIP/2.0\r\nX: y\r\n" + spelled + b"\r\nl-x: 9\r\n\r\n"
     assert feed(head + b"body" + REGISTER) == [head + b"body", REGISTER]
 
 
 def test_without_content_length_there_is_no_body() -> None:
+    """A4: on a stream it is 0."""
     head = b"OPTIONS sip:a SIP/2.0\r\nX: y\r\n\r\n"
     assert feed(head + REGISTER) == [head, REGISTER]
 
@@ -48,6 +51,7 @@ def test_two_messages_in_one_piece_of_a_torture_file() -> None:
 
 
 def test_a_double_line_end_between_messages_is_a_sign_of_life() -> None:
+    """A4: RFC 5626 section 4.4.1."""
     assert feed(b"\r\n\r\n") == [KeepAlive()]
     assert feed(INVITE, b"\r\n\r\n", REGISTER) == [INVITE, KeepAlive(), REGISTER]
     assert feed(b"\r", b"\n\r", b"\n") == [KeepAlive()]
@@ -55,6 +59,7 @@ def test_a_double_line_end_between_messages_is_a_sign_of_life() -> None:
 
 
 def test_a_single_line_end_is_passed_over() -> None:
+    """A4: leading CRLFs."""
     assert feed(b"\r\n" + INVITE + b"\r\n" + REGISTER) == [INVITE, REGISTER]
 
 
@@ -82,11 +87,13 @@ def test_messages_come_out_the_same_however_they_are_cut(parts: list[bytes], cut
     ],
 )
 def test_a_stream_that_cannot_be_cut_is_given_up(data: bytes) -> None:
+    """A4, A5: also a TLS hello on a plain port."""
     with pytest.raises(BadPacket):
         feed(data)
 
 
 def test_too_big_a_message_is_refused_before_it_is_kept() -> None:
+    """A6: 64 KiB."""
     with pytest.raises(BadPacket) as caught:
         feed(b"A sip:b SIP/2.0\r\nContent-Length: %d\r\n\r\n" % MAX_MESSAGE_BYTES)
     assert caught.value.status == 413
@@ -96,6 +103,7 @@ def test_too_big_a_message_is_refused_before_it_is_kept() -> None:
 
 
 def test_no_sender_holds_much_memory() -> None:
+    """A6: never more than 128 KiB of one sender."""
     framer = StreamFramer()
     framer.feed_untrusted(b"A sip:b SIP/2.0\r\nContent-Length: 60000\r\n\r\n", 0.0)
     for _ in range(59):
@@ -166,6 +174,7 @@ def test_any_bytes_are_cut_or_given_up(pieces: list[bytes]) -> None:
     ],
 )
 def test_datagrams_are_told_apart_by_their_first_bytes(data: bytes, kind: DatagramKind) -> None:
+    """A5: SIP, STUN, keep-alives, junk."""
     assert classify_datagram(data) is kind
 
 

@@ -129,3 +129,10 @@ def test_a_value_has_a_hundred_parameters_at_most() -> None:
     assert len(params_untrusted(b";a=b" * 100, 0)) == 100
     with pytest.raises(BadPacket, match="parameters"):
         params_untrusted(b";a=b" * 101, 0)
+
+
+@pytest.mark.parametrize("letter", "imelcfsktvrbouajdxyn")
+def test_each_compact_form_of_the_rules_has_a_long_one(letter: str) -> None:
+    """A2"""
+    assert len(canonical_name_untrusted(letter.encode())) > 1
+    assert canonical_name_untrusted(letter.encode()) == canonical_name_untrusted(letter.upper().encode())

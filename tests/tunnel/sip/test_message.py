@@ -61,6 +61,7 @@ def test_an_empty_reason_is_no_error() -> None:
 
 
 def test_compact_forms_and_mixed_case_are_understood_and_kept() -> None:
+    """A2"""
     register = parse_untrusted(REGISTER)
     contact = register.header("contact")
     assert contact is not None
@@ -88,6 +89,7 @@ def test_each_header_and_value_knows_its_place() -> None:
 
 
 def test_repeated_and_joined_values_are_one_list() -> None:
+    """A3"""
     register = parse_untrusted(
         options("Route: <sip:a;lr> , <sip:b,c>", "X: y", 'route:\r\n "q,\\"" <sip:d>,', "ROUTE:", "Route: <sip:e>")
     )
@@ -101,6 +103,7 @@ def test_repeated_and_joined_values_are_one_list() -> None:
 
 
 def test_lines_are_given_back_with_their_folds() -> None:
+    """A3"""
     message = parse_untrusted(accepted["rfc4475_wsinv"])
     assert message.lines("via")[0] == b"Via  : SIP  /   2.0\r\n /UDP\r\n    192.0.2.2;branch=390skdjuw"
     assert [via.text.split()[-1] for via in message.values("via")][-1] == b"z9hG4bK30239"
@@ -114,17 +117,20 @@ def test_an_open_quote_in_a_list_is_found_when_it_is_asked_for() -> None:
 
 
 def test_a_datagram_without_content_length_is_body_to_its_end() -> None:
+    """A4"""
     message = parse_untrusted(options(body=b"all of\r\n\r\nthis"))
     assert message.body == b"all of\r\n\r\nthis"
 
 
 def test_a_stream_without_content_length_has_no_body() -> None:
+    """A4"""
     message = parse_untrusted(options(body=b"next message"), stream=True)
     assert message.body == b""
     assert message.raw.endswith(b"\r\n\r\n")
 
 
 def test_what_follows_the_body_is_cut_off() -> None:
+    """A4: a datagram longer than its message."""
     message = parse_untrusted(options("l: 4", body=b"bodyrest"))
     assert message.body == b"body"
     assert message.raw.endswith(b"\r\n\r\nbody")
@@ -134,11 +140,13 @@ def test_what_follows_the_body_is_cut_off() -> None:
 
 
 def test_line_ends_before_a_datagram_are_passed_over() -> None:
+    """A4"""
     assert parse_untrusted(b"\r\n\r\n" + INVITE).raw == INVITE
 
 
 @pytest.mark.parametrize("name", accepted)
 def test_every_odd_message_of_the_torture_rfcs_is_read(name: str) -> None:
+    """A1"""
     message = parse_untrusted(accepted[name])
     assert accepted[name].startswith(message.raw)
 
@@ -160,6 +168,7 @@ def test_what_the_torture_messages_say() -> None:
 
 @pytest.mark.parametrize("name", refused)
 def test_every_broken_message_of_the_torture_rfcs_is_refused(name: str) -> None:
+    """A1"""
     with pytest.raises(BadPacket) as caught:
         parse_untrusted(refused[name])
     assert caught.value.status == (505 if name == "rfc4475_badvers" else 400)
@@ -250,6 +259,7 @@ def test_the_limits_hold() -> None:
 
 @given(odd_messages())
 def test_odd_spellings_lose_nothing(data: bytes) -> None:
+    """A2, A3"""
     message = parse_untrusted(data)
     assert message.raw == data
     assert (message.from_tag, message.cseq, message.call_id) == (b"1", (7, "INVITE"), b"call 1")

@@ -50,6 +50,7 @@ async def test_a_burst_is_taken_whole() -> None:
 
 
 async def test_keepalives_and_junk_are_counted_and_swallowed() -> None:
+    """A5"""
     async with face_sockets("udp") as face, peer() as (phone, _):
         for data in (b"\r\n\r\n", b"\0\0\0\0\0\0", b"", b"\x80junk and more", STUN, options()):
             await phone.sendto(data, face.address("udp"))
@@ -63,6 +64,7 @@ async def test_keepalives_and_junk_are_counted_and_swallowed() -> None:
 
 
 async def test_stun_is_answered_where_that_is_wanted() -> None:
+    """A5: RFC 5626 section 4.4.2."""
     async with face_sockets("udp", answer_stun=True) as face, peer() as (phone, _):
         await phone.sendto(STUN + b"\0\0\0\0", face.address("udp"))
         await phone.sendto(STUN, face.address("udp"))
