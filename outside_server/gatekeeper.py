@@ -88,7 +88,7 @@ class Gatekeeper:
 
     def admit(self, request: Message, flow: Flow, now: float) -> tuple[Door | None, Admit | Answer | Drop]:
         """The agent that ``request`` is for and why; or the answer, or silence. Raises BadPacket."""
-        known = self._known(request)
+        known = self._known(request, flow)
         if known is not None:
             return known, Admit(Purpose.DIALOG)
         if request.method in ("ACK", "CANCEL"):
@@ -110,13 +110,14 @@ class Gatekeeper:
             return self._of_tenants(self.tenants.trunks[host], Purpose.TRUNK)
         return self._of_registrar(host, now)
 
-    def _known(self, request: Message) -> Door | None:
+    def _known(self, request: Message, flow: Flow) -> Door | None:
         """The session that holds the transaction or dialog of ``request``."""
         number = self._index.transactions.get(server_key(request))
         if number is None and request.method == "CANCEL":
             number = self._index.transactions.get(cancelled_key(request))
         if number is None and request.to_tag:
-            number = self._index.dialogs.get((request.call_id, request.from_tag, request.to_tag))
+            key = request.call_id, request.from_tag, request.to_tag
+            number = self._index.session_of_dialog(key, flow.remote)
         return None if number is None else self._doors.get(number)
 
     def _masked(self, uri: SipUri, now: float) -> tuple[Door | None, Admit | Answer | Drop] | None:

@@ -246,7 +246,7 @@ def test_a_registrar_of_several_tenants_must_dial_a_contact() -> None:
 
 def test_a_dialog_that_we_carry_is_let_in_by_its_three_names() -> None:
     gate = Gate()
-    gate.index.dialogs[b"call-1", b"a1", b"b1"] = 2
+    gate.index.dialogs[b"call-1", b"a1", b"b1"] = {2: []}
     assert gate.asks("BYE", "sip:x@203.0.113.10", callee="<sip:bob@x>;tag=b1") == (2, Admit(Purpose.DIALOG))
     assert gate.asks("ACK", "sip:x@203.0.113.10", callee="<sip:bob@x>;tag=b1") == (2, Admit(Purpose.DIALOG))
     for wrong in ("b2", "a1", "B1"):
@@ -266,7 +266,7 @@ def test_a_cancel_finds_the_invite_that_it_ends() -> None:
 
 def test_what_an_agent_carried_is_stray_once_it_is_gone() -> None:
     gate = Gate()
-    gate.index.dialogs[b"call-1", b"a1", b"b1"] = 2
+    gate.index.dialogs[b"call-1", b"a1", b"b1"] = {2: []}
     gate.keeper.close(2)
     assert isinstance(gate.asks("BYE", "sip:x@203.0.113.10", callee="<sip:bob@x>;tag=b1")[1], Drop)
 

@@ -149,31 +149,36 @@ class OpenDoor:
 
 
 class Side:
-    """One face: its half proxy, its fake ports, what it sent."""
+    """One face: its half proxy, its fake ports, what it sent. ``beside``: the same face as another tenant has it."""
 
-    def __init__(self, world: World, *, outside: bool, pbx: str, outside_uri: str, hide_full: bool) -> None:
+    def __init__(
+        self, world: World, *, outside: bool, pbx: str, outside_uri: str, hide_full: bool, beside: Side | None = None
+    ) -> None:
         at = SERVER if outside else AGENT
         self.outside = outside
         at6 = SERVER6 if outside else AGENT6
-        self.plane = FakePlane(at.host, at6.host, first_port=20000 if outside else 30000)
+        number, tenant = world.number, world.tenant
+        first_port = 20000 + 5000 * (number - 1) if outside else 30000
+        self.plane = FakePlane(at.host, at6.host, first_port=first_port)
         bound = [(transport, each) for each in (at, at6) for transport in ("udp", "tcp")]
         tls = [("tls", each._replace(port=5061)) for each in (at, at6)]
         self.addresses = FaceAddresses([*bound, *tls])
-        self.index = FaceIndex()
+        self.index = beside.index if beside is not None else FaceIndex()
         self.bindings = Bindings()
         self.counters = Counters()
         self.sent: list[tuple[Flow, Message]] = []
         self.events: list[RelayEvent] = []
         self.limits = CallLimits(0, 0)
         hint = TenantHint(b"h" * 32)
-        key = MaskKey(b"k" * 32, TENANT, hint if outside else None)
+        key = MaskKey(bytes([ord("k") + number - 1]) * 32, tenant, hint if outside else None)
         masks = ContactMasks(outside=outside, epoch_s=EPOCH_S, bindings=self.bindings)
         masks.use(key, AGENT_NUMBER)
         self.channels = ChannelSpace(SERVER_CHANNELS if outside else AGENT_CHANNELS)
         policy: FacePolicy
         if outside:
-            policy = PublicPolicy(self.addresses, self.limits, lambda ip: ip in self.gatekeeper.tenants.trunks)
-            self.gatekeeper = Gatekeeper(self.index, hint)
+            trunks = self._trunks_of(tenant)
+            policy = PublicPolicy(self.addresses, self.limits, trunks)
+            self.gatekeeper = beside.gatekeeper if beside is not None else Gatekeeper(self.index, hint)
         else:
             self.lan_policy = policy = LanPolicy(
                 self.addresses,
@@ -184,7 +189,7 @@ class Side:
         counter = itertools.count(1)
         rules = FaceRules(at.host, at6.host, False, _usable_outside if outside else _usable_inside, lambda ip: False)
         self.half = Half(
-            number=1,
+            number=number,
             outside=outside,
             addresses=self.addresses,
             index=self.index,
@@ -193,25 +198,44 @@ class Side:
             bindings=self.bindings,
             rewriter=Rewriter(masks, self.addresses, outside=outside, hide_full=hide_full),
             new_media=lambda call: CallMedia(call, self.plane, self.channels, rules, self.counters),
-            entropy=lambda n: hashlib.sha256(b"%d %d" % (outside, next(counter))).digest()[:n],
+            entropy=lambda n: hashlib.sha256(b"%d %d %d" % (number, outside, next(counter))).digest()[:n],
             counters=self.counters,
             hide_full=hide_full,
         )
         self.proxy = HalfProxy(self.half)
         self.is_own = {at.host, at6.host}.__contains__
         if outside:
-            self.door = OpenDoor(1, TENANT, masks)
+            self.door = OpenDoor(number, tenant, masks)
             self.gatekeeper.open(self.door)
+
+    def _trunks_of(self, tenant: int) -> Callable[[str], bool]:
+        return lambda ip: tenant in self.gatekeeper.tenants.trunks.get(ip, ())
 
 
 class World:
-    """A LAN with an agent, the internet with a server, and a wall between them that takes ``wall_delay_s``."""
+    """A LAN with an agent, the internet with a server, and a wall between them that takes ``wall_delay_s``.
 
-    def __init__(self, *, pbx: str = "", outside_uri: str = "", hide_full: bool = True) -> None:
-        self.now = 1000.0
+    ``beside``: another tenant's, which has the same internet and server, and a LAN with the same addresses.
+    """
+
+    def __init__(
+        self, *, pbx: str = "", outside_uri: str = "", hide_full: bool = True, beside: World | None = None
+    ) -> None:
+        self.internet: list[World] = beside.internet if beside is not None else []
+        self.internet.append(self)
+        self._clock = beside._clock if beside is not None else [1000.0]
+        self.number = len(self.internet)
+        self.tenant = TENANT + self.number - 1
         self.lan_side = Side(self, outside=False, pbx=pbx, outside_uri=outside_uri, hide_full=hide_full)
-        self.public_side = Side(self, outside=True, pbx=pbx, outside_uri=outside_uri, hide_full=hide_full)
-        self.names: dict[str, str] = {}
+        self.public_side = Side(
+            self,
+            outside=True,
+            pbx=pbx,
+            outside_uri=outside_uri,
+            hide_full=hide_full,
+            beside=beside.public_side if beside is not None else None,
+        )
+        self.names: dict[str, str] = beside.names if beside is not None else {}
         self.targets: dict[str, list[Target]] = {}  # for names that lead to several places, or not by UDP
         self.crossed: list[WallMessage] = []
         self.is_cut = False
@@ -219,12 +243,24 @@ class World:
         self.searched = leaks  # or hidden_places, where messages are twisted
         self.said_outside: set[bytes] = set()  # inside addresses that outside parties use themselves
         self.elements: dict[tuple[bool, str], Element] = {}
+        if beside is not None:
+            self.elements.update({place: each for place, each in beside.elements.items() if place[0]})
         for side in (self.lan_side, self.public_side):
             side.proxy.link_came_up()
 
     def attach(self, outside: bool, address: str, element: Element) -> None:
         """What is sent to ``address`` on that side goes to ``element``."""
-        self.elements[outside, address] = element
+        for world in self.internet if outside else [self]:
+            world.elements[outside, address] = element
+
+    @property
+    def now(self) -> float:
+        """Seconds; the same for all tenants."""
+        return self._clock[0]
+
+    @now.setter
+    def now(self, now: float) -> None:
+        self._clock[0] = now
 
     def post(self, outside: bool, source: str, to: str, data: bytes) -> bool:
         """A datagram between two elements of one side; False when there is none at ``to``."""
@@ -263,13 +299,9 @@ class World:
 
     def public(self, source: str, data: bytes, transport: str = "udp", connection: int = 0) -> None:
         """A message arrives on the public face."""
-        self.said_outside.update(INSIDE.findall(data if self.hide_full else _PATH_LINES.sub(b"", data)))
-        side = self.public_side
-
-        def admit(message: Message, flow: Flow) -> Admit | Answer | Drop:
-            return side.gatekeeper.admit(message, flow, self.now)[1]
-
-        self._arrive(side, source, data, transport, connection, admit)
+        for world in self.internet:
+            world.said_outside.update(INSIDE.findall(data if self.hide_full else _PATH_LINES.sub(b"", data)))
+        self._arrive(self.public_side, source, data, transport, connection, None)
 
     def _arrive(
         self,
@@ -278,17 +310,24 @@ class World:
         data: bytes,
         transport: str,
         connection: int,
-        admit: Callable[[Message, Flow], Admit | Answer | Drop],
+        admit: Callable[[Message, Flow], Admit | Answer | Drop] | None,
     ) -> None:
+        """``admit``: None on the public face, where the gatekeeper also says whose agent it is for."""
         remote = parse_address(source)
         at = side.addresses.pick(transport, remote.is_ipv6)
         assert at is not None
         flow = Flow(transport, at, remote, connection)
         message = parse_untrusted(data, stream=flow.reliable)
         if not message.is_request:
-            side.proxy.response(message, flow, self.now)
+            self._of_number(side, side.index.branches.get(message.top_via.branch)).proxy.response(
+                message, flow, self.now
+            )
         else:
-            verdict = admit(message, flow)
+            if admit is None:
+                door, verdict = side.gatekeeper.admit(message, flow, self.now)
+                side = self._of_number(side, None if door is None else door.number)
+            else:
+                verdict = admit(message, flow)
             if isinstance(verdict, Admit):
                 side.proxy.request(message, flow, verdict, self.now)
             elif isinstance(verdict, Drop):
@@ -296,6 +335,12 @@ class World:
             elif message.method != "ACK":
                 self._answer(side, message, flow, verdict)
         self.settle()
+
+    def _of_number(self, side: Side, number: int | None) -> Side:
+        """The same face as the agent with that number has it."""
+        if not side.outside or number is None:
+            return side
+        return self.internet[number - 1].public_side
 
     def _answer(self, side: Side, request: Message, flow: Flow, answer: Answer) -> None:
         side.counters.bump(f"answered.{answer.status}")
@@ -324,40 +369,45 @@ class World:
 
     def settle(self) -> None:
         """Let everything happen that happens without time passing."""
-        busy = True
-        while busy:
-            busy = False
-            for side, other in ((self.lan_side, self.public_side), (self.public_side, self.lan_side)):
-                for emission in side.proxy.take_emissions():
-                    busy = True
-                    self._sent(side, emission.flow, emission.data)
-                for event in side.proxy.take_events():
-                    side.events.append(event)
-                    side.limits.active += isinstance(event, CallOpened) - isinstance(event, CallClosed)
-                for lookup in side.proxy.take_lookups():
-                    busy = True
-                    found = self.names.get(lookup.uri.host)
-                    targets = self.targets.get(lookup.uri.host, [])
-                    if found:
-                        targets = [Target("udp", Address(found, lookup.uri.port or 5060))]
-                    side.proxy.resolved(lookup.key, targets, self.now)
-                if self.is_cut:
-                    continue
-                for crossing in side.proxy.take_crossings():
-                    busy = True
-                    self.crossed.append(crossing)
-                    other.proxy.wall(decode_untrusted(encode(crossing)), self.now)
+        while any([world.step() for world in self.internet]):
+            pass
+
+    def step(self) -> bool:
+        """Carry out once what both half proxies want; False when that is nothing."""
+        busy = False
+        for side, other in ((self.lan_side, self.public_side), (self.public_side, self.lan_side)):
+            for emission in side.proxy.take_emissions():
+                busy = True
+                self._sent(side, emission.flow, emission.data)
+            for event in side.proxy.take_events():
+                side.events.append(event)
+                side.limits.active += isinstance(event, CallOpened) - isinstance(event, CallClosed)
+            for lookup in side.proxy.take_lookups():
+                busy = True
+                found = self.names.get(lookup.uri.host)
+                targets = self.targets.get(lookup.uri.host, [])
+                if found:
+                    targets = [Target("udp", Address(found, lookup.uri.port or 5060))]
+                side.proxy.resolved(lookup.key, targets, self.now)
+            if self.is_cut:
+                continue
+            for crossing in side.proxy.take_crossings():
+                busy = True
+                self.crossed.append(crossing)
+                other.proxy.wall(decode_untrusted(encode(crossing)), self.now)
+        return busy
 
     def wait(self, seconds: float) -> None:
         """Time passes; every timer fires when it is due."""
         end = self.now + seconds
         while True:
-            due = [at for side in (self.lan_side, self.public_side) if (at := side.proxy.deadline()) is not None]
+            sides = [side for world in self.internet for side in (world.lan_side, world.public_side)]
+            due = [at for side in sides if (at := side.proxy.deadline()) is not None]
             at = min(due, default=end)
             if at > end:
                 break
             self.now = max(self.now, at)
-            for side in (self.lan_side, self.public_side):
+            for side in sides:
                 side.proxy.tick(self.now)
             self.settle()
             if at == end:
@@ -366,8 +416,13 @@ class World:
 
     def set_tenant(self, *, domains: tuple[str, ...] = (), trunks: tuple[str, ...] = ()) -> None:
         """What ``wallpass tenant add`` would say."""
+        known = self.public_side.gatekeeper.tenants
+        theirs = {domain: tenant for domain, tenant in known.domains.items() if tenant != self.tenant}
+        others = {ip: tuple(each for each in tenants if each != self.tenant) for ip, tenants in known.trunks.items()}
         self.public_side.gatekeeper.tenants = TenantDoors(
-            dict.fromkeys(domains, TENANT), dict.fromkeys(trunks, (TENANT,))
+            {**theirs, **dict.fromkeys(domains, self.tenant)},
+            {ip: tenants for ip, tenants in others.items() if tenants}
+            | {ip: (*others.get(ip, ()), self.tenant) for ip in trunks},
         )
 
     # Out

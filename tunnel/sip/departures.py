@@ -42,7 +42,7 @@ class Way:
 class Departure:
     """A request on its way out of this face. ``is_over``: it has got its final answer, or needs none.
 
-    ``is_at_home``: see trust.py.
+    ``is_at_home``: see trust.py. ``turned``: it went to this face itself.
     """
 
     crossed: RequestCrossed
@@ -61,6 +61,7 @@ class Departure:
     is_over: bool = False
     succeeded: bool = False
     is_at_home: bool = True
+    turned: bool = False
     ack_ways: dict[bytes, Way] = field(default_factory=dict)
     has_lost_flow: bool = False  # the connection that led to the user agent is gone
     way: Way | None = None  # how it was sent last; ``flow`` follows the connection that took it
@@ -128,7 +129,7 @@ class Departures:
                 departure = self.of_branch(Via.parse_untrusted(value.text).branch)
             except BadPacket:
                 continue
-            if departure is None or (departure.hop.turns and not place):
+            if departure is None or (departure.turned and not place):
                 continue
             if (departure.hop.request_uri, departure.routes) == (request.request_uri, routes):
                 return True

@@ -8,23 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
+from tunnel.address import Address
 from tunnel.media.offer_answer import CallMedia
 from tunnel.sip.flow import Flow
 from tunnel.sip.grammar import number
 from tunnel.sip.message import Message
 from tunnel.sip.subscriptions import Subscriptions
 
-__all__ = ["Call", "CallTable", "Dialog", "DialogKey", "Party"]
+__all__ = ["Call", "CallTable", "Dialog", "DialogKey", "DialogSessions", "Party", "strangeness"]
 
-# Our number: no honest subscription forks wider.
+# Our numbers: no honest subscription forks wider; no honest call passes the same face more often.
 MOST_DIALOGS = 64
+MOST_PASSES = 4
 
 # RFC 4028: what negotiates the session interval; and ours: no honest one is longer.
 _REFRESHING = frozenset({"INVITE", "UPDATE"})
 _LONGEST_INTERVAL_S = 86_400.0
 
 DialogKey = tuple[bytes, bytes, bytes]  # Call-ID, tag of the party on this face, tag of the party beyond the wall
+DialogSessions: TypeAlias = "dict[int, list[Call]]"  # number of a session -> the passes of one dialog through it
 
 
 @dataclass(slots=True)
@@ -32,6 +36,7 @@ class Party:
     """The user agent on this face: its remote target (exact Contact bytes), the route set towards it, its flow.
 
     ``natted``: only the flow leads to it. ``knows_route``: the dialog has its route set, which never changes (12.2).
+    ``seen_at``: where its messages come from.
     """
 
     target: bytes = b""
@@ -39,9 +44,11 @@ class Party:
     flow: Flow | None = None
     natted: bool = False
     knows_route: bool = False
+    seen_at: Address | None = None
 
     def came_by(self, flow: Flow) -> None:
         """A message of this party came by ``flow``: the way back, where its address is not (a NAT may move it)."""
+        self.seen_at = flow.remote
         self.flow = flow if self.natted or flow.reliable else None
 
 
@@ -139,14 +146,15 @@ class Call:
 class CallTable:
     """The calls of one session on one end, by handle and by dialog.
 
-    ``index`` is shared by the sessions of a face and tells under which ``number`` a dialog is carried.
+    ``index`` is shared by the sessions of a face and tells under which ``number`` a dialog is carried, and by which calls:
+    one of two tenants' phones passes the face in the sessions of both.
     """
 
-    def __init__(self, index: dict[DialogKey, int], number: int) -> None:
+    def __init__(self, index: dict[DialogKey, DialogSessions], number: int) -> None:
         self._index = index
         self._number = number
         self._by_handle: dict[int, Call] = {}
-        self._by_dialog: dict[DialogKey, Call] = {}
+        self._by_dialog: dict[DialogKey, list[Call]] = {}
         self._subscriptions: dict[tuple[bytes, bytes], Call] = {}  # Call-ID and tag of a subscriber beyond the wall
 
     def __len__(self) -> int:
@@ -172,37 +180,65 @@ class CallTable:
         if self._by_handle.get(call.handle) is not call:
             return displaced
         for key in call.dialog_keys():
-            before = self._by_dialog.get(key)
-            if before is not None and before is not call:
-                displaced.append(before)
-            self._by_dialog[key] = call
-            self._index.setdefault(key, self._number)  # another session's dialog of the same name stays its own
+            known = self._by_dialog.setdefault(key, [])
+            if call not in known:
+                displaced += [each for each in known if _seen_at(each, key) == _seen_at(call, key)]
+                known[:] = [*(each for each in known if each not in displaced), call]
+                if len(known) > MOST_PASSES:
+                    displaced.append(known.pop(0))
+            self._index.setdefault(key, {})[self._number] = known
         return displaced
 
-    def find(self, request: Message) -> Call | None:
-        """The call in whose dialog the party on this face sent ``request``.
+    def find(self, request: Message, source: Address) -> Call | None:
+        """The call in whose dialog the party on this face sent ``request`` from ``source``.
 
-        A NOTIFY may come before the answer to the SUBSCRIBE or REFER that it belongs to: then it makes the dialog (RFC
-        6665 section 4.1.2.4).
+        A call may pass the same face more than once, on its way through proxies of either side: then each pass has another
+        neighbour. A NOTIFY may come before the answer to the SUBSCRIBE or REFER that it belongs to: then it makes the
+        dialog (RFC 6665 section 4.1.2.4).
         """
-        found = self._by_dialog.get((request.call_id, request.from_tag, request.to_tag))
-        if found is None and request.method == "NOTIFY":
-            found = self._subscriptions.get((request.call_id, request.to_tag))
-            if found is not None and request.from_tag and len(found.dialogs) < MOST_DIALOGS:
-                found.dialog(request.from_tag)
-                self.index(found)
+        key = request.call_id, request.from_tag, request.to_tag
+        passes = self._by_dialog.get(key, [])
+        if passes:
+            return min(reversed(passes), key=lambda call: strangeness(call, key, source))
+        if request.method != "NOTIFY":
+            return None
+        found = self._subscriptions.get((request.call_id, request.to_tag))
+        if found is not None and request.from_tag and len(found.dialogs) < MOST_DIALOGS:
+            found.dialog(request.from_tag)
+            self.index(found)
         return found
 
     def beyond(self, request: Message) -> Call | None:
         """The call in whose dialog the party beyond the wall sent ``request``, where the other end does not know it."""
-        return self._by_dialog.get((request.call_id, request.to_tag, request.from_tag))
+        passes = self._by_dialog.get((request.call_id, request.to_tag, request.from_tag))
+        return passes[-1] if passes else None
 
     def remove(self, call: Call) -> None:
         self._by_handle.pop(call.handle, None)
         if self._subscriptions.get((call.call_id, call.caller_tag)) is call:
             del self._subscriptions[call.call_id, call.caller_tag]
         for key in call.dialog_keys():
-            if self._by_dialog.get(key) is call:
-                del self._by_dialog[key]
-                if self._index.get(key) == self._number:
-                    del self._index[key]
+            passes = self._by_dialog.get(key, [])
+            if call in passes:
+                passes.remove(call)
+            if passes or key not in self._by_dialog:
+                continue
+            del self._by_dialog[key]
+            sessions = self._index.get(key, {})
+            sessions.pop(self._number, None)
+            if not sessions:
+                self._index.pop(key, None)
+
+
+def _seen_at(call: Call, key: DialogKey) -> Address | None:
+    """Where the party of this face in the dialog ``key`` of ``call`` sends from."""
+    party = call.party(key[2] if call.caller_here else key[1])
+    return None if party is None else party.seen_at
+
+
+def strangeness(call: Call, key: DialogKey, source: Address) -> int:
+    """How unlike ``source`` is to where the party of this face in that dialog is known to send from."""
+    known = _seen_at(call, key)
+    if known is None or known.host != source.host:
+        return 2
+    return int(known != source)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from tunnel.address import Address
+from tunnel.sip.dialog import DialogKey, DialogSessions, strangeness
 from tunnel.sip.grammar import same_host
 from tunnel.sip.transaction_key import ServerKey
 from tunnel.sip.uri import SipUri
@@ -37,7 +38,7 @@ class FaceIndex:
 
     transactions: dict[ServerKey, int] = field(default_factory=dict)
     branches: dict[bytes, int] = field(default_factory=dict)
-    dialogs: dict[tuple[bytes, bytes, bytes], int] = field(default_factory=dict)
+    dialogs: dict[DialogKey, DialogSessions] = field(default_factory=dict)
     registrars: dict[str, dict[int, float]] = field(default_factory=dict)  # peer IP -> half proxy -> until when
     homes: dict[str, dict[int, float]] = field(default_factory=dict)  # host of the registrar's URI, likewise
 
@@ -55,11 +56,24 @@ class FaceIndex:
         """Whether somebody of the session ``number`` is registered with ``domain``."""
         return self.homes.get(domain, {}).get(number, now) > now
 
+    def session_of_dialog(self, key: DialogKey, source: Address) -> int | None:
+        """Which session carries that dialog for a party at ``source``: the one that knows it there, else the oldest.
+
+        Whoever knows the ids of another tenant's dialog and begins one of the same name gets none of its requests.
+        """
+        sessions = self.dialogs.get(key)
+        if sessions is None:
+            return None
+        return min(sessions, key=lambda n: min((strangeness(call, key, source) for call in sessions[n]), default=2))
+
     def forget(self, number: int) -> None:
         """The session ``number`` is over."""
         _drop_all(self.transactions, number)
         _drop_all(self.branches, number)
-        _drop_all(self.dialogs, number)
+        for key, sessions in list(self.dialogs.items()):
+            sessions.pop(number, None)
+            if not sessions:
+                del self.dialogs[key]
         for table in (self.registrars, self.homes):
             for host, numbers in list(table.items()):
                 numbers.pop(number, None)

@@ -202,6 +202,7 @@ class Far:
             self._finish(departure, answer_to(error), now)
             return
         departure.way, departure.flow = way, way.flow
+        departure.turned = (way.flow.transport, way.flow.remote) in self._half.addresses.bound
         departure.is_at_home = is_at_home(self._half, request, departure.crossed, now)
         if departure.call is not None and not request.to_tag:
             departure.call.trusted = trusts(self._half, way.flow.remote.host, now)

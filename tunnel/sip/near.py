@@ -86,7 +86,7 @@ class Near:
         """Take it on, tell the sender so, and pass it over the wall."""
         half, message = self._half, arrival.request
         check_lists_untrusted(message)
-        call = half.calls.find(message) if message.to_tag else None
+        call = half.calls.find(message, arrival.source.remote) if message.to_tag else None
         refusal = self._refusal(message, call, now)
         if refusal is not None:
             self._answers.answer(arrival, refusal, now)
@@ -234,7 +234,7 @@ class Near:
             failed.machine.receive_ack(now)
             self._arrivals.drain(failed, now)
             return
-        call = half.calls.find(message)
+        call = half.calls.find(message, flow.remote)
         if call is None or call.method != "INVITE":
             half.counters.bump("sip.dropped.stray_ack")
             return

@@ -113,6 +113,7 @@ class Returns:
         if not fork or not 100 < response.status < 300:
             return
         party = call.dialog(fork).party
+        party.seen_at = flow.remote
         half.index_call(call, now)
         uri = contact_uri(response)
         if uri is not None and (not request.to_tag or request.method in TARGET_REFRESH):
