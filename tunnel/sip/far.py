@@ -332,7 +332,9 @@ class Far:
             self._targets.did_well(departure, now)
         departure.answered = True
         departure.succeeded = departure.succeeded or 200 <= event.status < 300
-        self._returns.pass_back(departure, event, flow, now)
+        # By TCP for its size alone: that is no way to the party for anything else.
+        way_back = departure.way.shown if departure.way is not None and departure.way.is_for_size else flow
+        self._returns.pass_back(departure, event, way_back, now)
 
     def _terminated(self, departure: Departure, now: float) -> None:
         request, call = departure.request, departure.call

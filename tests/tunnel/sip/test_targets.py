@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.ladder import Phone, sdp_address, uri_in
+from support.ladder import Dialog, Phone, sdp_address, uri_in
 from support.pair import SERVER, World
 
 from tunnel.address import Address
@@ -95,6 +95,21 @@ class TestSize:
         alice.cancel(sent)
         cancel = peer.got("CANCEL")
         assert (peer.flows[-1].transport, cancel.top_via.branch) == ("tcp", big.top_via.branch)
+
+    def test_a_dialog_that_began_by_tcp_for_its_size_goes_on_by_udp(
+        self, world: World, alice: Phone, peer: Phone
+    ) -> None:
+        """T18: the ACK and the BYE are small."""
+        sent = alice.invite(f"sip:bob@{PEER}", headers=PADDING)
+        big = by_tcp(peer)
+        peer.transport = "tcp"
+        peer.accept(big)
+        peer.transport = "udp"
+        talk = Dialog.of_caller(alice, sent, alice.got(200))
+        talk.ack()
+        by_udp(peer, "ACK")
+        talk.send("BYE")
+        by_udp(peer, "BYE")
 
     def test_a_peer_without_tcp_gets_it_in_fragments(self, world: World, alice: Phone, peer: Phone) -> None:
         """T18, M2: at once when TCP is refused, without asking again for a while, and said once."""
