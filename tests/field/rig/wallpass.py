@@ -37,7 +37,7 @@ data_dir = "{folder}/agent-data"
 
 [lan]
 address = "10.1.0.2"
-sip = ["udp:5060", "tcp:5060"]
+sip = ["udp:5060", "tcp:5060", "tls:5061"]
 media_ports = "30000-39999"
 allow = ["10.1.0.0/24"]
 {lan}
