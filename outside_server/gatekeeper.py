@@ -88,7 +88,7 @@ class Gatekeeper:
 
     def admit(self, request: Message, flow: Flow, now: float) -> tuple[Door | None, Admit | Answer | Drop]:
         """The agent that ``request`` is for and why; or the answer, or silence. Raises BadPacket."""
-        known = self._known(request, flow)
+        known = self._known(request, flow, now)
         if known is not None:
             return known, Admit(Purpose.DIALOG)
         if request.method in ("ACK", "CANCEL"):
@@ -110,15 +110,23 @@ class Gatekeeper:
             return self._of_tenants(self.tenants.trunks[host], Purpose.TRUNK)
         return self._of_registrar(host, now)
 
-    def _known(self, request: Message, flow: Flow) -> Door | None:
-        """The session that holds the transaction or dialog of ``request``."""
+    def _known(self, request: Message, flow: Flow, now: float) -> Door | None:
+        """The session that holds the transaction or dialog of ``request``.
+
+        Call-ID and tags alone are no key: they pass through many hands. A request in a dialog comes from where the party
+        is known to be, or bears the mask that the party was given.
+        """
         number = self._index.transactions.get(server_key(request))
         if number is None and request.method == "CANCEL":
             number = self._index.transactions.get(cancelled_key(request))
-        if number is None and request.to_tag:
-            key = request.call_id, request.from_tag, request.to_tag
-            number = self._index.session_of_dialog(key, flow.remote)
-        return None if number is None else self._doors.get(number)
+        if number is not None or not request.to_tag:
+            return self._doors.get(number) if number is not None else None
+        found = self._index.session_of_dialog((request.call_id, request.from_tag, request.to_tag), flow.remote)
+        door = self._doors.get(found[0]) if found is not None else None
+        if found is None or door is None:
+            return None
+        masked = request.uri is not None and door.masks.is_live(request.uri, now)
+        return door if found[1] or masked else None
 
     def _masked(self, uri: SipUri, now: float) -> tuple[Door | None, Admit | Answer | Drop] | None:
         token = uri.param(MASK_PARAM)

@@ -11,6 +11,7 @@ from outside_server.gatekeeper import Gatekeeper, TenantDoors
 from tunnel.address import Address, parse_address
 from tunnel.sip.bindings import Bindings
 from tunnel.sip.contacts import ContactMasks
+from tunnel.sip.dialog import Call
 from tunnel.sip.flow import Flow
 from tunnel.sip.half import FaceIndex
 from tunnel.sip.mask import MaskKey, TenantHint
@@ -244,14 +245,60 @@ def test_a_registrar_of_several_tenants_must_dial_a_contact() -> None:
 # What is carried already
 
 
+def carried(seen_at: str) -> Call:
+    """A call whose caller outside sends from there."""
+    call = Call(1, "INVITE", b"call-1", b"a1", True, 0.0)
+    call.caller.seen_at = parse_address(seen_at)
+    return call
+
+
 def test_a_dialog_that_we_carry_is_let_in_by_its_three_names() -> None:
+    """3-#8: coming from where the party is, or with the mask that it was given; the names alone open nothing."""
     gate = Gate()
-    gate.index.dialogs[b"call-1", b"a1", b"b1"] = {2: []}
+    gate.index.dialogs[b"call-1", b"a1", b"b1"] = {2: [carried("203.0.113.77:5060")]}
+    assert isinstance(gate.asks("BYE", "sip:x@203.0.113.10", callee="<sip:bob@x>;tag=b1")[1], Drop)
+    assert gate.asks("BYE", gate.mask(2), callee="<sip:bob@x>;tag=b1") == (2, Admit(Purpose.DIALOG))
+    gate.index.dialogs[b"call-1", b"a1", b"b1"] = {2: [carried(SOMEBODY)]}
     assert gate.asks("BYE", "sip:x@203.0.113.10", callee="<sip:bob@x>;tag=b1") == (2, Admit(Purpose.DIALOG))
     assert gate.asks("ACK", "sip:x@203.0.113.10", callee="<sip:bob@x>;tag=b1") == (2, Admit(Purpose.DIALOG))
     for wrong in ("b2", "a1", "B1"):
         assert isinstance(gate.asks("BYE", "sip:x@203.0.113.10", callee=f"<sip:bob@x>;tag={wrong}")[1], Drop)
     assert isinstance(gate.asks("BYE", "sip:x@203.0.113.10")[1], Drop)
+
+
+def test_of_two_tenants_with_one_dialog_the_one_that_knows_the_sender_gets_it() -> None:
+    """3-#11: both have a dialog of these names; who came later under stolen ids gets nothing."""
+    gate = Gate()
+    elsewhere = carried("203.0.113.77:5060")
+    for first, second in ((1, 3), (3, 1)):
+        gate.index.dialogs[b"call-1", b"a1", b"b1"] = {first: [elsewhere], second: [carried(SOMEBODY)]}
+        assert gate.asks("BYE", "sip:x@203.0.113.10", callee="<sip:bob@x>;tag=b1") == (second, Admit(Purpose.DIALOG))
+        gate.index.dialogs[b"call-1", b"a1", b"b1"] = {first: [carried(SOMEBODY)], second: [carried(SOMEBODY)]}
+        assert gate.asks("BYE", "sip:x@203.0.113.10", callee="<sip:bob@x>;tag=b1") == (first, Admit(Purpose.DIALOG))
+
+
+OWN = "203.0.113.10:5060"
+
+
+def test_what_a_tenant_sends_to_the_face_itself_is_for_its_own_pbx() -> None:
+    """3-#5, 3-#8: known by our branch and our address; a peer that has seen the branch opens nothing with it."""
+    gate = Gate()
+    gate.doors[1].has_pbx = True
+    gate.index.branches[b"z9hG4bKours"] = 1
+
+    def asks(method: str, uri: str, source: str, branch: str = "z9hG4bKours") -> tuple[int | None, object]:
+        raw = request(method, uri, source, branch=branch.removeprefix("z9hG4bK"))
+        door, verdict = gate.keeper.admit(parse_untrusted(raw), Flow("udp", SERVER, parse_address(source)), 5.0)
+        return (None if door is None else door.number), verdict
+
+    assert asks("INVITE", "sip:100@203.0.113.10", OWN) == (1, Admit(Purpose.TRUNK))
+    assert asks("OPTIONS", "sip:203.0.113.10", OWN) == (None, Answer(200, "OK"))
+    assert isinstance(asks("INVITE", "sip:100@203.0.113.10", SOMEBODY)[1], Drop)
+    assert isinstance(asks("INVITE", "sip:100@203.0.113.10", OWN, "z9hG4bKtheirs")[1], Drop)
+    gate.keeper.tenants = TenantDoors()
+    refused = asks("INVITE", "sip:100@203.0.113.10", OWN)[1]
+    assert isinstance(refused, Answer)
+    assert refused.status == 404
 
 
 def test_a_cancel_finds_the_invite_that_it_ends() -> None:
@@ -266,7 +313,7 @@ def test_a_cancel_finds_the_invite_that_it_ends() -> None:
 
 def test_what_an_agent_carried_is_stray_once_it_is_gone() -> None:
     gate = Gate()
-    gate.index.dialogs[b"call-1", b"a1", b"b1"] = {2: []}
+    gate.index.dialogs[b"call-1", b"a1", b"b1"] = {2: [carried(SOMEBODY)]}
     gate.keeper.close(2)
     assert isinstance(gate.asks("BYE", "sip:x@203.0.113.10", callee="<sip:bob@x>;tag=b1")[1], Drop)
 

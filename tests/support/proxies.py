@@ -36,6 +36,7 @@ class Proxy:
         self.outside = not address.startswith(("10.1.", "[fd00:1"))
         self.onward = onward
         self.gateway = gateway
+        self.records_route = True
         self.seen: list[Message] = []
         world.attach(self.outside, address, self)
 
@@ -69,7 +70,7 @@ class Proxy:
         edit.request_uri(uri)
         edit.replace_all("route", [b"Route: <" + route + b">" for route in routes])
         edit.insert_above("via", f"Via: SIP/2.0/UDP {self.address};branch={self.branch(request, leg)}".encode())
-        if request.method in ("INVITE", "SUBSCRIBE", "REFER", "NOTIFY", "UPDATE"):
+        if self.records_route and request.method in ("INVITE", "SUBSCRIBE", "REFER", "NOTIFY", "UPDATE"):
             edit.insert_above("record-route", f"Record-Route: {self.route}".encode())
         to = _host(routes[0] if routes else onward)
         return edit.result(), self.gateway if self.gateway and not self._is_near(to) else to

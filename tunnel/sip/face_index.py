@@ -56,15 +56,20 @@ class FaceIndex:
         """Whether somebody of the session ``number`` is registered with ``domain``."""
         return self.homes.get(domain, {}).get(number, now) > now
 
-    def session_of_dialog(self, key: DialogKey, source: Address) -> int | None:
-        """Which session carries that dialog for a party at ``source``: the one that knows it there, else the oldest.
+    def session_of_dialog(self, key: DialogKey, source: Address) -> tuple[int, bool] | None:
+        """Which session carries that dialog for a party at ``source``, and whether it knows it at that host.
 
-        Whoever knows the ids of another tenant's dialog and begins one of the same name gets none of its requests.
+        The one that does, else the oldest: whoever knows the ids of another tenant's dialog and begins one of the same
+        name gets none of its requests.
         """
-        sessions = self.dialogs.get(key)
-        if sessions is None:
+        found = [
+            (min((strangeness(call, key, source) for call in passes), default=2), number)
+            for number, passes in self.dialogs.get(key, {}).items()
+        ]
+        if not found:
             return None
-        return min(sessions, key=lambda n: min((strangeness(call, key, source) for call in sessions[n]), default=2))
+        strange, number = min(found, key=lambda each: each[0])
+        return number, strange < 2
 
     def forget(self, number: int) -> None:
         """The session ``number`` is over."""
