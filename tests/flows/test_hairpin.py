@@ -46,6 +46,19 @@ def test_two_remote_workers(stage: Stage, who: str) -> None:
     talk_and_end(stage, who)
 
 
+@flow("hairpin", ways="A", callers=["inside"])
+@pytest.mark.parametrize("who", ["caller", "callee"])
+def test_a_digest_names_the_uri_that_the_registrar_sees(stage: Stage, who: str) -> None:
+    """H1, C4, S4-9: a colleague inside keeps the mask that the outside knows him by, or a phone would name his inside
+    address in the ``uri`` of its credentials."""
+    talk = hairpin(stage)
+    by = getattr(talk, who)
+    assert b"@203.0.113.10:5060" in by.target
+    talk.hang_up(by)
+    seen = [message for message in stage.registrar.seen if message.is_request and message.method == "BYE"]
+    assert {message.request_uri for message in seen} >= {by.target}
+
+
 def talk_and_end(stage: Stage, who: str) -> None:
     talk = hairpin(stage)
     stage.assert_audio()

@@ -211,8 +211,10 @@ class Rewriter:
         """Mask the Contacts of the other side, restore those of this one; leave the rest.
 
         On the public face no Contact of an inside party stays; on the LAN face only one that could not be reached from
-        there is masked, so that a phone's digest names the URI that the provider sees.
+        there is masked, so that a phone's digest names the URI that the provider sees. For the same reason a colleague of
+        the phone, whom it reached by way of the outside, keeps the mask that the outside knows it by.
         """
+        own = message.cseq[1] == "REGISTER"  # the user agent's own Contacts, which it must know again
 
         def shown(uri: SipUri) -> bytes | None:
             hidden = is_unreachable(uri.host)
@@ -222,9 +224,13 @@ class Rewriter:
             return None
 
         dropped = ("reg-id",) if message.is_request and message.method == "REGISTER" else ()
-        own = message.cseq[1] == "REGISTER"  # the user agent's own Contacts, which it must know again
         restored = self._restoring(shown, at, transport, now, exactly=own)
-        _edit_values(edit, message, "contact", restored, dropped, drop_unread=self._outside)
+
+        def kept(uri: SipUri) -> bytes | None:
+            return None if self._masks.is_live(uri, now) else shown(uri)
+
+        rewritten = restored if own or self._outside else kept
+        _edit_values(edit, message, "contact", rewritten, dropped, drop_unread=self._outside)
 
     def _edit_mentions(self, edit: Edit, message: Message, at: Address, transport: str, now: float) -> None:
         """Addresses of third parties: an inside one that goes out is masked, a mask of this side is restored (E)."""

@@ -7,6 +7,7 @@ import json
 import socket
 import time
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
 
 from field.rig.audio import is_finished, read_wav, tone, write_wav
@@ -37,16 +38,16 @@ snd_path {folder}
 statmode_default off
 ctrl_tcp_listen 127.0.0.1:4444
 module_path /usr/lib/baresip/modules
-module g711.so
+{modules}module g711.so
 module aufile.so
 module sndfile.so
 module_tmp account.so
 module_app menu.so
 module_app ctrl_tcp.so
 """
-# baresip answers by itself; it asks for no audio device: without a player it still decodes, and the recorder hears it.
+# baresip asks for no audio device: without a player it still decodes, and the recorder hears it.
 _ACCOUNT = (
-    "<sip:{user}@{domain}>;auth_user={user};auth_pass={password};answermode=auto;audio_codecs=PCMU/8000/1;{rest}\n"
+    "<sip:{user}@{domain}>;auth_user={user};auth_pass={password};answermode={answers};audio_codecs=PCMU/8000/1;{rest}\n"
 )
 
 
@@ -61,9 +62,15 @@ class Phone(Program):
         domain: str,
         outbound: str = "",
         registers: bool = True,
+        answers: str = "auto",
+        account: str = "",
+        modules: Sequence[str] = (),
+        settings: str = "",
     ) -> None:
         """`user` is its voice too; `outbound` the address of its outbound proxy, if any.
 
+        `answers`: "auto", or "manual" for one that waits to be told by `accept()`. `account`: further parameters of its
+        account; `modules`: what those need; `settings`: lines of its configuration.
         Its password is the one that the rig's registrars expect of that user.
         """
         self.user = user
@@ -71,12 +78,19 @@ class Phone(Program):
         self.folder.mkdir(parents=True, exist_ok=True)
         self._remove_recordings()
         write_wav(self.folder / "voice.wav", tone(VOICES_HZ[user], _VOICE_S, LEVEL_DBFS))
-        (self.folder / "config").write_text(_CONFIG.format(address=host.address, folder=self.folder))
+        (self.folder / "config").write_text(
+            _CONFIG.format(
+                address=host.address,
+                folder=self.folder,
+                modules="".join(f"module {module}.so\n" for module in modules) + settings,
+            )
+        )
         rest = f"regint={60 if registers else 0}"
         if outbound:
             rest += f';outbound="sip:{outbound}"'
-        account = _ACCOUNT.format(user=user, domain=domain, password=f"secret-of-{user}", rest=rest)
-        (self.folder / "accounts").write_text(account)
+        rest += f";{account}" if account else ""
+        words = {"user": user, "domain": domain, "password": f"secret-of-{user}", "answers": answers, "rest": rest}
+        (self.folder / "accounts").write_text(_ACCOUNT.format(**words))
         (self.folder / "contacts").write_text("")
         super().__init__(host, f"baresip-{user}", ["baresip", "-4", "-f", str(self.folder)], folder)
         self.events: list[dict[str, object]] = []
@@ -104,6 +118,9 @@ class Phone(Program):
 
     def dial(self, uri: str) -> None:
         self.command("dial", uri)
+
+    def accept(self) -> None:
+        self.command("accept")
 
     def hang_up(self) -> None:
         self.command("hangup")

@@ -23,10 +23,10 @@ def establish(caller: Phone, callee: Phone, uri: str) -> None:
     callee.await_event("CALL_ESTABLISHED")
 
 
-def converse(caller: Phone, callee: Phone, uri: str, who_hangs_up: str) -> None:
+def converse(caller: Phone, callee: Phone, uri: str, who_hangs_up: str, talk_s: float = TALK_S) -> None:
     """A whole call; both phones have seen its end when this returns."""
     establish(caller, callee, uri)
-    time.sleep(TALK_S)
+    time.sleep(talk_s)
     (caller if who_hangs_up == caller.user else callee).hang_up()
     caller.await_event("CALL_CLOSED")
     callee.await_event("CALL_CLOSED")

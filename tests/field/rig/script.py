@@ -74,8 +74,9 @@ class Script:
         """`prefix`: its Call-ID differs from that of other dialogs of this call. `routed`: it goes through a proxy."""
         return Dialog(self, name, opens=True, prefix=prefix, routed=routed)
 
-    def take(self, name: str = "call", routed: bool = True) -> Dialog:
-        return Dialog(self, name, opens=False, routed=routed)
+    def take(self, name: str = "call", routed: bool = True, behind_proxy: bool = False) -> Dialog:
+        """`behind_proxy`: there is another Via below the first, except in CANCEL."""
+        return Dialog(self, name, opens=False, routed=routed, behind_proxy=behind_proxy)
 
     def pause(self, seconds: float) -> None:
         self._steps.append(f'<pause milliseconds="{int(seconds * 1000)}"/>\n')
@@ -100,11 +101,15 @@ class Script:
         self._steps.append(f"<send {attributes}>\n<![CDATA[\n{message}]]></send>\n")
 
     def expect(self, attributes: str, keep: dict[str, tuple[str, str]], has: str = "", within_s: float = 8.0) -> None:
-        """Await a message. `keep`: variable to (header, regular expression); `has` must be found in the message."""
-        actions = "".join(
-            f'<ereg regexp="{pattern}" search_in="hdr" header="{header}:" assign_to="{variable}"/>\n'
-            for variable, (header, pattern) in keep.items()
-        )
+        """Await a message. `keep`: variable to (header, regular expression); `has` must be found in the message.
+
+        "Via 2" is the second header of that name.
+        """
+        actions = ""
+        for variable, (header, pattern) in keep.items():
+            name, _, place = header.partition(" ")
+            which = f'header="{name}:" occurrence="{place or 1}"'
+            actions += f'<ereg regexp="{pattern}" search_in="hdr" {which} assign_to="{variable}"/>\n'
         self._variables |= set(keep)
         if has:
             self._variables.add("has")
@@ -131,7 +136,15 @@ class Dialog:
     `local_tag` may be changed before a request: a fork speaks under another tag.
     """
 
-    def __init__(self, script: Script, name: str, opens: bool, prefix: bool = False, routed: bool = True) -> None:
+    def __init__(
+        self,
+        script: Script,
+        name: str,
+        opens: bool,
+        prefix: bool = False,
+        routed: bool = True,
+        behind_proxy: bool = False,
+    ) -> None:
         self.script = script
         self.name = name
         self.opens = opens
@@ -139,6 +152,7 @@ class Dialog:
         self._call_id = (f"{name}///[call_id]" if prefix else "[call_id]") if opens else f"[${name}_id]"
         self._number = 0
         self._route = f"[${name}_route]" if routed else ""
+        self._behind_proxy = behind_proxy
         self._is_formed = False
         self._fresh: set[str] = set()
         self._sent: dict[str, _Sent] = {}
@@ -200,6 +214,7 @@ class Dialog:
         at = f"{self.name}_{method.lower()}"
         to = f"[${at}_to]" + (f";tag={tag or self.local_tag}" if method in self._fresh else "")
         text = f"SIP/2.0 {status} {_REASONS[status]}\nVia: [${at}_via]\n"
+        text += f"Via: [${at}_via2]\n" if self._behind_proxy and method != "CANCEL" else ""
         text += f"Record-Route: {self._route}\n" if self._route and method in self._fresh and self._is_formed else ""
         text += f"From: [${at}_from]\nTo: {to}\nCall-ID: [${at}_id]\nCSeq: [${at}_cseq]\n"
         text += "" if "Contact:" in headers or status >= 300 else f"Contact: {self.script.contact}\n"
@@ -211,6 +226,7 @@ class Dialog:
         """A request. `forms`: it opens the dialog; an INVITE does when there is none. A REFER's target is kept."""
         at = f"{self.name}_{method.lower()}"
         kept = {"via": "Via", "from": "From", "to": "To", "id": "Call-ID", "cseq": "CSeq"}
+        kept |= {"via2": "Via 2"} if self._behind_proxy else {}
         keep = {f"{at}_{name}": (header, _ALL) for name, header in kept.items()} if method != "ACK" else {}
         is_within = self.opens or self._is_formed or method == "CANCEL"
         if (forms or method == "INVITE") and not is_within:
