@@ -194,10 +194,10 @@ def test_the_identifiers_of_a_dialog_are_never_edited(world: World, pbx: Phone, 
 
 
 def test_the_request_uri_is_untouched_on_the_way_out(world: World, pbx: Phone) -> None:
-    """E, DEC7: Request-URI: with its order, escapes and parameters."""
+    """E, DEC7: Request-URI: with its order, escapes and parameters; headers may not stand in it (RFC 3261 section 19.1.1)."""
     provider = Phone(world, "203.0.113.40:6060", "provider")
-    uri = "sip:%62ob;day=tu@203.0.113.40:6060;transport=udp;lr;maddr=203.0.113.40;X=%2C?Subject=a%20b"
-    pbx.invite(uri, to="sip:bob@203.0.113.40")
+    uri = "sip:%62ob;day=tu@203.0.113.40:6060;transport=udp;lr;maddr=203.0.113.40;X=%2C"
+    pbx.invite(uri + "?Subject=a%20b", to="sip:bob@203.0.113.40")
     assert provider.got("INVITE").request_uri == uri.encode()
 
 
@@ -237,10 +237,10 @@ def test_a_mask_of_the_other_side_stays_a_mask(world: World, pbx: Phone, trunk: 
 
 @pytest.mark.parametrize(
     "value",
-    ["<tel:+4930;ext=1>", "<sip:carol@203.0.113.99?Replaces=a%3Bto-tag%3Db>", "<http://x.example/>", "<<broken"],
+    ["<tel:+4930;ext=1>", "<sip:carol@203.0.113.99?Replaces=a%3Bto-tag%3Db>", "<http://x.example/>"],
 )
 def test_other_targets_pass_as_they_are(world: World, pbx: Phone, trunk: Phone, value: str) -> None:
-    """E: Refer-To: public addresses, other schemes and what cannot be read are not ours to change."""
+    """E: Refer-To: public addresses and other schemes are not ours to change."""
     arrived = refer(world, trunk, pbx, "sip:1@203.0.113.10", f"Refer-To: {value}", f"Referred-By: {value}")
     assert arrived.lines("refer-to") == [f"Refer-To: {value}".encode()]
     assert arrived.lines("referred-by") == [f"Referred-By: {value}".encode()]

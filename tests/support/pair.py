@@ -40,7 +40,7 @@ from tunnel.sip.mask import MaskKey, TenantHint
 from tunnel.sip.message import Message, parse_untrusted
 from tunnel.sip.name_addr import NameAddr
 from tunnel.sip.next_hop import Target
-from tunnel.sip.policy import Admit, Answer, Drop, FacePolicy
+from tunnel.sip.policy import Admit, Answer, Drop, FacePolicy, answer_to
 from tunnel.sip.refusal import explanation
 from tunnel.sip.relay import HalfProxy
 from tunnel.sip.response import build_response
@@ -327,7 +327,10 @@ class World:
                 door, verdict = side.gatekeeper.admit(message, flow, self.now)
                 side = self._of_number(side, None if door is None else door.number)
             else:
+                try:
                 verdict = admit(message, flow)
+            except BadPacket as error:
+                verdict = answer_to(error)
             if isinstance(verdict, Admit):
                 side.proxy.request(message, flow, verdict, self.now)
             elif isinstance(verdict, Drop):
