@@ -7,6 +7,7 @@ from support.ladder import Dialog, Phone, uri_in
 from support.pair import TENANT, Side, World
 
 from tunnel.sip.message import Message
+from tunnel.sip.response import build_response
 from tunnel.sip.wall import RequestCrossed
 
 PBX = "10.1.0.5:5060"
@@ -388,3 +389,15 @@ def test_no_hop_of_100_crosses_the_tunnel(world: World, alice: Phone) -> None:
     bob.answer(bob.got("INVITE"), 100)
     alice.got_nothing()
     assert [type(each) for each in world.crossed] == [RequestCrossed]
+
+
+def test_why_an_answer_cannot_pass_is_not_told_to_the_other_side(world: World, trunk: Phone) -> None:
+    """K: our own words quote nothing of a message of the other side: here an inside address in a broken Content-Type."""
+    pbx = Phone(world, PBX, "100")
+    trunk.invite("sip:+4930@203.0.113.10")
+    invite = pbx.got("INVITE")
+    answer = build_response(invite, 200, "OK", b"pbx", [b"Contact: <sip:100@10.1.0.5>"], pbx.sdp())
+    pbx.send(answer.replace(b"Content-Length", b"Content-Type: appli<sip:a@10.1.0.50\r\nContent-Length"))
+    assert trunk.got(500).lines("warning") == [
+        b'Warning: 399 wallpass "the answer of the other party cannot be relayed"'
+    ]

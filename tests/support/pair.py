@@ -323,12 +323,13 @@ class World:
                 message, flow, self.now
             )
         else:
-            if admit is None:
-                door, verdict = side.gatekeeper.admit(message, flow, self.now)
-                side = self._of_number(side, None if door is None else door.number)
-            else:
-                try:
-                verdict = admit(message, flow)
+            verdict: Admit | Answer | Drop
+            try:
+                if admit is None:
+                    door, verdict = side.gatekeeper.admit(message, flow, self.now)
+                    side = self._of_number(side, None if door is None else door.number)
+                else:
+                    verdict = admit(message, flow)
             except BadPacket as error:
                 verdict = answer_to(error)
             if isinstance(verdict, Admit):

@@ -45,11 +45,12 @@ class Answers:
             return
         try:
             raw = self._as_it_leaves(arrival, response, crossed, now)
-        except (CannotRelay, LedgerFull, BadPacket) as error:
+        except (CannotRelay, LedgerFull, BadPacket):
             half.counters.bump("sip.answers_not_relayed")
             if not arrival.is_answered:
-                reason = f"the answer cannot be relayed: {error}"
-                self.answer(arrival, Answer(500, "Server Internal Error", reason), now)
+                # Why is not for this side to read: it quotes a message of the other one.
+                answer = Answer(500, "Server Internal Error", "the answer of the other party cannot be relayed")
+                self.answer(arrival, answer, now)
             if arrival.request.method == "INVITE" and response.status < 300:
                 self._dismiss(arrival, response)
             return
