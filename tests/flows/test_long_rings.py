@@ -143,6 +143,29 @@ class Ring:
         self.are_cancelled()
         caller.ack_failure(self.invite, caller.inbox.pop(0))
 
+    def is_answered_and_given_up(self, bell: Bell) -> None:
+        """The 200 of a phone and the caller's CANCEL cross in the tunnel: the caller hangs up what it did not want."""
+        phone, caller = bell.phone, self.stage.caller
+        self.stage.world.cut()
+        caller.cancel(self.invite)
+        phone.answer(bell.arrived, 200, body=b"" if bell.is_agreed else phone.sdp(self.port(phone)))
+        self.stage.world.mend()
+        answers = {caller.inbox[n].cseq_method: caller.inbox[n] for n in range(len(caller.inbox))}
+        caller.inbox.clear()
+        assert {message.status for message in answers.values()} == {200}
+        assert bell.caller is not None
+        offered = self.offerless and bool(answers["INVITE"].body)
+        bell.caller.ack(body=caller.sdp() if offered else b"", cseq=1)
+        late = [message.method for message in phone.inbox]
+        assert sorted(late) in (["ACK"], ["ACK", "CANCEL"])
+        for message in phone.inbox:
+            if message.method == "CANCEL":
+                phone.answer(message, 481)
+        phone.inbox.clear()
+        self.bells.remove(bell)
+        self.are_cancelled()
+        Talk(bell.caller, bell.callee, self.invite, bell.arrived, bell.arrived).hang_up()
+
     def are_cancelled(self) -> None:
         for bell in self.bells:
             bell.phone.answer(bell.phone.got("CANCEL"), 200)
@@ -186,11 +209,13 @@ class Ring:
         phones = [bell.phone for bell in self.bells]
         for _ in range(self.dice.randrange(12)):
             self.dice.choice(steps)(self.dice.choice(self.bells))
-        end = self.dice.choice(["answer", "answer", "answer", "refuse", "cancel"])
+        end = self.dice.choice(["answer", "answer", "answer", "refuse", "cancel", "cross"])
         if end == "answer":
             self.is_answered(self.dice.choice(self.bells))
         elif end == "cancel":
             self.is_given_up()
+        elif end == "cross":
+            self.is_answered_and_given_up(self.dice.choice(self.bells))
         while self.bells:
             self.refuses(self.dice.choice(self.bells))
         self.stage.assert_empty()
