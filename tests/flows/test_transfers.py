@@ -85,7 +85,7 @@ def test_semi_attended(cast: Cast) -> None:
     cast.assert_empty()
 
 
-@flow("attended-transfer")
+@flow("attended-transfer", basic=True)
 def test_attended(cast: Cast) -> None:
     """3-#5, T7: the call that replaces the second one names its dialog, and reaches the very phone that has it."""
     first = cast.first_call()
