@@ -5,8 +5,9 @@
     python tests/fuzz/run.py --mutations 1000000      both sieges: mutated messages, mutated descriptions
     python tests/fuzz/run.py --mutations 1000000 --only sdp --jobs 2 --seed 7
 
-Coverage guidance needs ``pip install wallpass[fuzz]`` (atheris, Linux). Each target runs in a process of its own, since
-libFuzzer ends it; an input that breaks one is left in the working directory. Exit 0 only if nothing broke.
+Coverage guidance needs ``pip install wallpass[fuzz]`` (atheris, Linux). Each target runs in a process of its own, forked
+after all code was prepared once, since libFuzzer ends it; an input that breaks one is left in the working directory.
+Exit 0 only if nothing broke.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ def main(words: tuple[str, ...], seconds: int, mutations: int, only: str | None,
         fine = all([_siege(kind, mutations, seed, jobs) for kind in ("sip", "sdp") if only in (None, kind)])
     else:
         chosen = [name for name in TARGETS if not words or any(word in name for word in words)]
+        _instrument_all()
         fine = all([_guided(name, seconds) for name in chosen])
     console.print(f"{'nothing broke' if fine else 'BROKEN'} in {time.monotonic() - started:.0f} s")
     sys.exit(not fine)
@@ -97,9 +99,17 @@ def _chunk(kind: str, count: int, seed: int) -> Outcome:
 # --- guided by coverage ---
 
 
+def _instrument_all() -> None:
+    import atheris
+
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] in PACKAGES:
+            _instrument(module, atheris.instrument_func)
+
+
 def _guided(name: str, seconds: int) -> bool:
     with tempfile.NamedTemporaryFile(prefix="wallpass-fuzz-", suffix=".log", delete=False) as log:
-        process = multiprocessing.get_context("spawn").Process(target=_fuzz, args=(name, seconds, log.name))
+        process = multiprocessing.get_context("fork").Process(target=_fuzz, args=(name, seconds, log.name))
         process.start()
         process.join()
         said = Path(log.name).read_text(errors="replace")
@@ -119,8 +129,6 @@ def _fuzz(name: str, seconds: int, log: str) -> None:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
 
-    for module in [each for key, each in list(sys.modules.items()) if key.split(".")[0] in PACKAGES]:
-        _instrument(module, atheris.instrument_func)
     target = TARGETS[name]
     corpus = Path(tempfile.mkdtemp(prefix="wallpass-corpus-"))
     for number, data in enumerate(target.seeds()):

@@ -24,7 +24,7 @@ from support.calls import INSIDE, OUTSIDE, PBX
 from support.hostile import STRANGER, face_of, real_messages, stop_the_clock, talking
 from support.media_pair import MediaPair
 from support.messages import refused
-from support.pair import AGENT, AGENT6, SERVER, SERVER6, hidden_places
+from support.pair import AGENT, AGENT6, SERVER, SERVER6
 
 from tunnel.address import Address
 from tunnel.errors import BadPacket
@@ -78,7 +78,6 @@ class _Listeners:
 
     def __init__(self, outcome: Outcome) -> None:
         self.world, self.calls = talking()
-        self.world.searched = hidden_places
         self.world.names.update(dict.fromkeys(NAMES, OUTSIDE))
         self.outcome = outcome
         self._faces = {outside: face_of(self.world, outside) for outside in (False, True)}

@@ -10,7 +10,7 @@ import pytest
 
 from support.calls import PhoneCall, collect, new_world
 from support.messages import INVITE, REGISTER, accepted
-from support.pair import World
+from support.pair import INSIDE, World, hidden_places
 from tunnel import face as face_module
 from tunnel.face import Face, Verdict
 from tunnel.seat import Seat
@@ -24,7 +24,7 @@ STRANGER = "203.0.113.66"
 
 
 def talking(first: int = 1) -> tuple[World, list[PhoneCall]]:
-    """A world with two answered calls and two that ring, both ways."""
+    """A world with two answered calls and two that ring, both ways; from now on twisted messages may come."""
     world = new_world()
     calls = [PhoneCall(world, number % 2 == 0, first + number) for number in range(4)]
     for number, call in enumerate(calls):
@@ -35,6 +35,7 @@ def talking(first: int = 1) -> tuple[World, list[PhoneCall]]:
         if number < 2:
             call.ack()
             collect(world, calls)
+    world.searched = hidden_places
     return world, calls
 
 
@@ -70,6 +71,7 @@ def face_of(world: World, outside: bool, stranger: str = STRANGER) -> tuple[Face
 
     def gate(message: Message, flow: Flow, now: float) -> Verdict:
         if outside:
+            world.said_outside.update(INSIDE.findall(message.raw), [flow.remote.host.encode()])
             door, verdict = side.gatekeeper.admit(message, flow, world.now)
             return (seat if door is not None else None), verdict
         return seat, side.lan_policy.admit(message, flow, True)

@@ -241,7 +241,7 @@ class Rewriter:
             return None
 
         for name in ("refer-to", "referred-by"):
-            _edit_values(edit, message, name, self._restoring(shown, at, transport, now), (), drop_unread=False)
+            _edit_values(edit, message, name, self._restoring(shown, at, transport, now), (), drop_unread=self._outside)
 
     def _place(self, uri: SipUri, at: Address, transport: str) -> tuple[Address, str]:
         """Where the mask of ``uri`` leads in a message that leaves from ``at``: ``sips:`` is reached by TLS alone (C2)."""

@@ -259,3 +259,10 @@ def test_another_body_has_another_length() -> None:
     sent = sent_on(data, body=b"v=0\r\ns=-\r\n")
     assert sent.body == b"v=0\r\ns=-\r\n"
     assert sent.header("content-length").value == b"10"  # type: ignore[union-attr]
+
+
+def test_who_is_referred_to_in_a_way_that_nobody_can_read_does_not_leave_in_an_answer() -> None:
+    """E: a request with it gets 400, in an answer it has no meaning; it might name an inside address."""
+    refer = parse_untrusted(request("REFER", "sip:x", PHONE))
+    answer = build_response(refer, 202, "Accepted", b"t", [b"Refer-To: <sip:a@10.1.0.9Replaces=1>"])
+    assert answered(answer).all("refer-to") == []
