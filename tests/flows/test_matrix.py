@@ -7,14 +7,14 @@ from support import flow_pages
 from support.flow_table import CALLERS, FLOWS, NO_SENSE, WAYS
 
 SOURCE = '''
-pytestmark = [pytest.mark.field, pytest.mark.real("video")]
+pytestmark = [pytest.mark.field, pytest.mark.real("video", "sipp")]
 
 @flow("t38", ways="AC", callers=["outside"], basic=True)
 @pytest.mark.parametrize("n", [1, 2])
 def test_one(stage):
     """T16, 3-#8: held."""
 
-@pytest.mark.real("hold-zero", "hold-inactive")
+@pytest.mark.real("hold-zero", "hold-inactive", "baresip")
 async def test_two():
     """No rule of its own: just so."""
 
@@ -29,6 +29,7 @@ def test_what_is_read_from_a_file() -> None:
     assert one.cells == (("t38", "A", "outside"), ("t38", "C", "outside"))
     assert (two.name, two.ids, two.cells) == ("test_two", (), ())
     assert two.real == ("video", "hold-zero", "hold-inactive")
+    assert (one.clients, two.clients) == (("sipp",), ("sipp", "baresip"))
 
 
 @pytest.mark.parametrize(

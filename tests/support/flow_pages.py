@@ -3,7 +3,7 @@
 | read | for |
 | --- | --- |
 | ``@flow("id", ways=..., callers=...)`` in tests/**/test_*.py | the cells of a flow |
-| ``@pytest.mark.real("id")`` there, or in ``pytestmark`` | the real clients that show it |
+| ``@pytest.mark.real("id", "sipp")`` there, or in ``pytestmark`` | flows that real SIP software shows, and which software |
 | ids at the start of a test's docstring, ``T16, 3-#8: ...`` | the index of rules |
 
 Nothing is imported but the table of flows, so that it runs without root and without anything of the field.
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from support.flow_table import CALLERS, FLOWS, NO_SENSE, WAYS
+from support.flow_table import CALLERS, CLIENTS, FLOWS, NO_SENSE, WAYS
 
 __all__ = ["COMMAND", "FILES", "Told", "flows_page", "ids_of", "rules_page", "told", "told_by"]
 
@@ -34,20 +34,21 @@ _IDS = re.compile(rf"({_ID}(?:, {_ID})*):")
 
 @dataclass(frozen=True)
 class Told:
-    """What one test function says of itself. ``cells``: (flow, way, caller)."""
+    """What one test function says of itself. ``cells``: (flow, way, caller); ``real``: flows, shown by ``clients``."""
 
     path: str
     name: str
     ids: tuple[str, ...]
     cells: tuple[tuple[str, str, str], ...]
     real: tuple[str, ...]
+    clients: tuple[str, ...]
 
 
 @dataclass
 class _Row:
     cells: set[tuple[str, str]] = field(default_factory=set)
     files: set[str] = field(default_factory=set)
-    real: set[str] = field(default_factory=set)
+    real: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
 
 def told() -> Iterator[Told]:
@@ -59,16 +60,18 @@ def told() -> Iterator[Told]:
 def told_by(source: str, path: str) -> Iterator[Told]:
     """The tests of one file."""
     tree = ast.parse(source)
-    everywhere = tuple(_real_of_module(tree))
+    everywhere = [name for call in _marks_of_module(tree) for name in _real(call)]
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
             calls = [each for each in node.decorator_list if isinstance(each, ast.Call)]
+            real = everywhere + [name for call in calls for name in _real(call)]
             yield Told(
                 path,
                 node.name,
                 ids_of(ast.get_docstring(node) or ""),
                 tuple(cell for call in calls if _name(call) == "flow" for cell in _cells(call)),
-                everywhere + tuple(flow for call in calls for flow in _real(call)),
+                tuple(name for name in real if name in FLOWS),
+                tuple(name for name in real if name in CLIENTS),
             )
 
 
@@ -91,20 +94,19 @@ def _cells(call: ast.Call) -> Iterator[tuple[str, str, str]]:
 
 
 def _real(call: ast.Call) -> list[str]:
+    """The flows and the clients that a mark names."""
     if _name(call) != "pytest.mark.real":
         return []
-    flows = [ast.literal_eval(each) for each in call.args]
-    unknown = [flow for flow in flows if flow not in FLOWS]
-    assert not unknown, f"{unknown} is no flow of support/flow_table.py"
-    return flows
+    names = [ast.literal_eval(each) for each in call.args]
+    unknown = [name for name in names if name not in FLOWS and name not in CLIENTS]
+    assert not unknown, f"{unknown} is no flow and no client of support/flow_table.py"
+    return names
 
 
-def _real_of_module(tree: ast.Module) -> Iterator[str]:
+def _marks_of_module(tree: ast.Module) -> Iterator[ast.Call]:
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark":
-            for call in ast.walk(node.value):
-                if isinstance(call, ast.Call):
-                    yield from _real(call)
+            yield from (call for call in ast.walk(node.value) if isinstance(call, ast.Call))
 
 
 def flows_page() -> str:
@@ -114,8 +116,9 @@ def flows_page() -> str:
         for name, way, caller in test.cells:
             rows[name].cells.add((way, caller))
             rows[name].files.add(test.path)
+        assert test.clients or not test.real, f"{test.path}: {test.name} does not say which real client shows its flows"
         for name in test.real:
-            rows[name].real.add(f"[{test.name}](../tests/{test.path})")
+            rows[name].real[test.path].update(test.clients)
     cells = [(way, caller) for way in WAYS for caller in CALLERS]
     heads = [f"{way} {'out' if caller == 'inside' else 'in'}" for way, caller in cells]
     lines = [
@@ -126,7 +129,7 @@ def flows_page() -> str:
         "A, B and C are the ways the pair is used: phones inside with a hosted registrar; a PBX inside with a trunk;",
         "a PBX inside with remote workers. *out*: who is inside begins; *in*: who is outside. Each tick is a test of",
         "that cell, with scripted phones over in-memory wires and a virtual clock, in the files named. *Real clients*:",
-        "tests with real SIP software through a real firewall (tests/field).",
+        "the software that shows the flow through a real firewall; the link leads to its test.",
         "",
         f"| flow | {' | '.join(heads)} | tests | real clients |",
         f"| --- |{' --- |' * (len(cells) + 2)}",
@@ -134,12 +137,16 @@ def flows_page() -> str:
     for name, meaning in FLOWS.items():
         row = rows[name]
         marks = [_mark(name, cell, row) for cell in cells]
-        files = ", ".join(f"[{Path(each).stem}](../tests/{each})" for each in sorted(row.files)) or "-"
-        real = ", ".join(sorted(row.real)) or "-"
+        files = ", ".join(_link(Path(each).stem.removeprefix("test_"), each) for each in sorted(row.files))
+        real = ", ".join(_link(", ".join(sorted(who)), path) for path, who in sorted(row.real.items()))
         lines.append(f"| {meaning} (`{name}`) | {' | '.join(marks)} | {files} | {real} |")
     reasons = sorted({(flow, way, reason) for (flow, way, _), reason in NO_SENSE.items()})
     lines += ["", "Cells that cannot be:", "", *(f"- `{flow}` {way}: {reason}" for flow, way, reason in reasons)]
     return "\n".join([*lines, ""])
+
+
+def _link(text: str, path: str) -> str:
+    return f"[{text}](../tests/{path})"
 
 
 def _mark(name: str, cell: tuple[str, str], row: _Row) -> str:
@@ -168,7 +175,7 @@ def rules_page() -> str:
         by_file: dict[str, list[str]] = defaultdict(list)
         for path, name in sorted(tests[each]):
             by_file[path].append(name)
-        shown = "; ".join(f"[{path}](../tests/{path}): {', '.join(names)}" for path, names in by_file.items())
+        shown = "; ".join(f"{_link(path, path)}: {', '.join(names)}" for path, names in by_file.items())
         lines.append(f"| {each} | {shown} |")
     return "\n".join([*lines, ""])
 

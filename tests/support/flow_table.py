@@ -14,12 +14,13 @@ from typing import TypeVar
 
 import pytest
 
-__all__ = ["CALLERS", "FLOWS", "NO_SENSE", "WAYS", "flow"]
+__all__ = ["CALLERS", "CLIENTS", "FLOWS", "NO_SENSE", "WAYS", "flow"]
 
 _Test = TypeVar("_Test", bound=Callable[..., object])
 
 WAYS = ("A", "B", "C")
 CALLERS = ("inside", "outside")
+CLIENTS = ("baresip", "kamailio", "linphone", "sipp")
 
 FLOWS = {
     "call-basic": "A call, hang-up from either side",

@@ -7,7 +7,7 @@ from field.rig.line import Line, assert_both_heard, sessions
 from field.rig.script import Dialog, Script, audio, sdp
 from field.rig.voices import assert_heard
 
-pytestmark = pytest.mark.field
+pytestmark = [pytest.mark.field, pytest.mark.real("sipp")]
 
 OFFER = ANSWER = sdp(audio())
 RELIABLE = "Require: 100rel\nRSeq: 1\n"

@@ -9,7 +9,7 @@ from field.rig.program import eventually
 from field.rig.script import Script, audio, sdp
 from field.rig.wallpass import Pair
 
-pytestmark = pytest.mark.field
+pytestmark = [pytest.mark.field, pytest.mark.real("sipp")]
 
 PIDF = (
     '<?xml version="1.0"?>\n<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:{who}@acme.example">\n'

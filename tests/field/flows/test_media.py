@@ -16,7 +16,7 @@ from field.rig.script import AUDIO_PORT, IMAGE_PORT, Dialog, Script, audio, sdp
 from field.rig.verdicts import Watch
 from field.rig.voices import assert_heard
 
-pytestmark = pytest.mark.field
+pytestmark = [pytest.mark.field, pytest.mark.real("sipp")]
 
 VIDEO = "m=video {port} RTP/AVP 96\na=rtpmap:96 H264/90000\na=fmtp:96 profile-level-id=42e01f\na=sendrecv\n"
 FAX = "m=image {port} udptl t38\na=T38FaxVersion:0\na=T38MaxBitRate:14400\na=T38FaxUdpEC:t38UDPRedundancy\n"

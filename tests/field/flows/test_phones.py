@@ -22,7 +22,7 @@ from field.rig.verdicts import watched
 from field.rig.voices import VOICES_HZ, assert_heard, only_stream
 from field.rig.wallpass import wallpass_pair
 
-pytestmark = pytest.mark.field
+pytestmark = [pytest.mark.field, pytest.mark.real("baresip", "kamailio")]
 
 AGENT, SERVER, REGISTRAR = "10.1.0.2", "203.0.113.10", "203.0.113.20"
 TALK_S = 1.0
@@ -169,7 +169,7 @@ def pictures(packets: list[Packet], source: str, target: str) -> list[bytes]:
     return [payload for payload in between if payload[:1] in (b"\x80", b"\x90") and 96 <= payload[1] & 0x7F <= 126]
 
 
-@pytest.mark.real("fork-early")
+@pytest.mark.real("fork-early", "sipp")
 def test_registrar_rings_two_and_one_answers(site: Site) -> None:
     """T6: a carrier's gateway plays early media until Carol answers; Alice hears her, and the gateway is cancelled."""
     gateway = Script("gateway")

@@ -18,7 +18,7 @@ from field.rig.script import Dialog, Script, audio, sdp
 from field.rig.verdicts import Watch, watched
 from field.rig.voices import assert_heard, only_stream
 
-pytestmark = pytest.mark.field
+pytestmark = [pytest.mark.field, pytest.mark.real("sipp")]
 
 OFFER = ANSWER = sdp(audio())
 SIPFRAG = "message/sipfrag;version=2.0"
