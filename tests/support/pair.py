@@ -71,7 +71,8 @@ OCTET = rb"\.(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})"
 INSIDE = re.compile(rb"10\.1" + OCTET + OCTET + rb"(?![0-9])|fd00:1:", re.IGNORECASE)
 # What is never edited and so may name an inside host: known, and said in the manual (SIP-RULES E).
 NO_SDP = re.compile(
-    rb"(?!multipart|application[ \t]*/[ \t]*sdp)[-!%*_+`'~.\w]+[ \t]*/[ \t]*[-!%*_+`'~.\w]+[ \t]*(;|\Z)", re.I
+    rb"(?!multipart|application[ \t]*/[ \t]*sdp[ \t]*(?:;|\Z))[-!%*_+`'~.\w]+[ \t]*/[ \t]*[-!%*_+`'~.\w]+[ \t]*(;|\Z)",
+    re.I,
 )
 _SDP_ADDRESSES = re.compile(rb"(?m)^(?:[oc]=|a=(?:rtcp|candidate|remote-candidates|source-filter|acap)[: ]).*")
 NEVER_EDITED = frozenset({"call-id", "from", "to", "in-reply-to", "replaces", "user-agent"})
