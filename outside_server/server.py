@@ -60,7 +60,7 @@ RENEWAL_LOOK_S = 3600.0
 RELOADED = frozenset({"public.certificate", "public.private_key", "drain_seconds", "file"})
 
 
-SHUTTING_DOWN = Answer(503, "Service Unavailable", "this end is shutting down", 5)
+SHUTTING_DOWN = Answer(503, "Service Unavailable", "this end is shutting down", 5, "draining")
 
 
 class Server:

@@ -28,6 +28,7 @@ _CAUSES = {
     415: "encoded_body",
     416: "uri_scheme",
     420: "bad_extension",
+    469: "info_package",
     480: "flow_gone",
     481: "unknown_dialog",
     482: "loop",
