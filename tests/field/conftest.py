@@ -13,7 +13,7 @@ from field.rig.host import Host, remove_abandoned
 from field.rig.network import Network
 from field.rig.program import forget_ended, tails
 
-_PROGRAMS = ("baresip", "sipp", "kamailio", "nft", "tcpdump", "ip", "ss")
+_PROGRAMS = ("baresip", "linphone-daemon", "sipp", "kamailio", "nft", "tcpdump", "ip", "ss")
 
 os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 

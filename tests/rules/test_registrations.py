@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.ladder import Phone, uri_in
+from support.ladder import Dialog, Phone, uri_in
 from support.pair import World
 from support.scripted_phone import values
 
@@ -280,6 +280,26 @@ def test_a_gruu_leads_to_the_contact_it_was_made_for(world: World, registrar: Ph
     with_gruus(registrar, alice)
     registrar.invite(gruu)
     assert alice.got("INVITE").request_uri == b"sip:alice@10.1.0.50:5060"
+
+
+@pytest.mark.parametrize("registered_here", [True, False])
+def test_a_party_that_calls_itself_by_a_gruu_is_reached_in_the_dialog(
+    world: World, registrar: Phone, alice: Phone, registered_here: bool
+) -> None:
+    """D7, T4: the other one's BYE bears the GRUU, whose host is the registrar: it goes to the phone and not back outside."""
+    if registered_here:
+        with_gruus(registrar, alice)
+    alice.contact = "<sip:alice@registrar.example;gr=urn:uuid:f81d4fae>"
+    alice.invite("sip:bob@registrar.example")
+    invite = registrar.got("INVITE")
+    callee = registrar.accept(invite)
+    Dialog.of_caller(alice, invite, alice.got(200)).ack()
+    registrar.got("ACK")
+    callee.send("BYE")
+    bye = alice.got("BYE")
+    assert bye.request_uri == b"sip:alice@registrar.example;gr=urn:uuid:f81d4fae"
+    alice.answer(bye, 200)
+    registrar.got(200)
 
 
 def test_a_gruu_of_nobody_here_leads_nowhere(world: World, registrar: Phone, alice: Phone) -> None:

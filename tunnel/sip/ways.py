@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from tunnel.sip.contacts import NOBODY, Opened
-from tunnel.sip.dialog import Call
+from tunnel.sip.dialog import Call, Party
 from tunnel.sip.half import Half
 from tunnel.sip.message import Message
 from tunnel.sip.next_hop import leads_nowhere as is_foreign
 from tunnel.sip.next_hop import literal_target, next_hop, turning, way_to
 from tunnel.sip.policy import Answer, NextHop, Purpose
-from tunnel.sip.sender import uri_of_value
+from tunnel.sip.sender import sip_uri, uri_of_value
 from tunnel.sip.uri import SipUri
 from tunnel.sip.wall import RequestCrossed
 
@@ -29,7 +29,7 @@ def way_of(
     if call is not None and request.to_tag:
         party = call.party(call.fork_of(request))
         if party is not None and party.target:
-            return turning(next_hop(party.target, party.route_set, party.flow))
+            return turning(_to_party(half, party, now))
     opened = half.masks.open_own(request.uri, now) if request.uri is not None else None
     if opened is None and request.uri is not None and request.uri.has_param("gr"):
         binding = half.bindings.of_gruu(request.uri, now)
@@ -50,6 +50,24 @@ def way_of(
     if routes and isinstance(hop, NextHop):
         return next_hop(hop.request_uri, tuple(routes.values()), None)
     return hop, ()
+
+
+def _to_party(half: Half, party: Party, now: float) -> tuple[NextHop | Answer, tuple[bytes, ...]]:
+    """The way to the party of this face in a dialog.
+
+    A GRUU in its Contact names its registrar, and where that lies beyond the wall it would send us back what is for the
+    party: so it is reached at the Contact that it registered (D7), or, inside, where its messages come from.
+    """
+    uri = sip_uri(party.target)
+    if party.route_set or party.flow is not None or uri is None or not uri.has_param("gr"):
+        return next_hop(party.target, party.route_set, party.flow)
+    binding = half.bindings.of_gruu(uri, now)
+    if binding is None:
+        is_near = not half.outside and party.seen_at is not None
+        return NextHop(party.target, b"sip:%s" % str(party.seen_at).encode() if is_near else party.target), ()
+    if binding.path:
+        return next_hop(party.target, binding.path, None)
+    return NextHop(party.target, binding.contact, binding.flow if binding.needs_flow else None), ()
 
 
 def leads_nowhere(half: Half, uri: bytes) -> bool:
