@@ -99,6 +99,8 @@ class Gatekeeper:
         if masked is not None:
             return masked
         if uri is not None and (tenant := self.tenants.domains.get(uri.host)) is not None:
+            if self._is_anothers_dialog(request, flow, tenant, now):
+                return None, Drop("sip.dropped.anothers_dialog")
             return self._of_tenants((tenant,), Purpose.DOMAIN)
         if uri is None and host not in self.tenants.trunks:
             return None, Drop("sip.dropped.unknown_target")
@@ -127,6 +129,20 @@ class Gatekeeper:
             return None
         masked = request.uri is not None and door.masks.is_live(request.uri, now)
         return door if found[1] or masked else None
+
+    def _is_anothers_dialog(self, request: Message, flow: Flow, tenant: int, now: float) -> bool:
+        """Whether a stranger speaks in a dialog that we carry, and whose ids it has heard of: that it also knows the
+        domain, as everybody does, is no reason to let it. A peer of the tenant may come from several addresses."""
+        if not request.to_tag or tenant in self.tenants.trunks.get(flow.remote.host, ()):
+            return False
+        if self._index.session_of_dialog((request.call_id, request.from_tag, request.to_tag), flow.remote) is None:
+            return False
+        registered = self._index.registrars.get(flow.remote.host, {})
+        return not any(until > now and self._has_tenant(number, tenant) for number, until in registered.items())
+
+    def _has_tenant(self, number: int, tenant: int) -> bool:
+        door = self._doors.get(number)
+        return door is not None and door.tenant == tenant
 
     def _masked(self, uri: SipUri, now: float) -> tuple[Door | None, Admit | Answer | Drop] | None:
         token = uri.param(MASK_PARAM)

@@ -12,8 +12,9 @@ __all__ = ["Address", "IPAddress", "is_private", "parse_address", "private_netwo
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-# Addresses that mean nothing beyond their own network: RFC 1918, 6598 (carrier NAT), 3927, 4193, 4291. The documentation
-# networks are left out on purpose, against ``ipaddress``: in a laboratory they play the internet.
+# Addresses that mean nothing beyond their own network: RFC 1918, 6598 (carrier NAT), 3927, 4193, 4291, those among them
+# that are IPv4 addresses in IPv6 spelling. The documentation networks are left out on purpose, against ``ipaddress``: in a
+# laboratory they play the internet.
 _PRIVATE = tuple(
     ipaddress.ip_network(network)
     for network in (
@@ -25,6 +26,7 @@ _PRIVATE = tuple(
         "172.16.0.0/12",
         "192.168.0.0/16",
         "::/127",
+        "::ffff:0:0/96",
         "fc00::/7",
         "fe80::/10",
     )

@@ -277,6 +277,23 @@ def test_of_two_tenants_with_one_dialog_the_one_that_knows_the_sender_gets_it() 
         assert gate.asks("BYE", "sip:x@203.0.113.10", callee="<sip:bob@x>;tag=b1") == (first, Admit(Purpose.DIALOG))
 
 
+def test_a_domain_lets_nobody_into_the_dialogs_of_others() -> None:
+    """3-#8: who has heard the ids of a dialog and knows a domain can neither end it nor turn its media to itself; a trunk
+    and a registrar of the tenant may send from another address than before."""
+    gate = Gate()
+    gate.index.dialogs[b"call-1", b"a1", b"b1"] = {2: [carried("203.0.113.77:5060")]}
+    callee = "<sip:bob@x>;tag=b1"
+    for method in ("BYE", "INVITE", "REFER"):
+        verdict = gate.asks(method, "sip:bob@acme.example", callee=callee)[1]
+        assert verdict == Drop("sip.dropped.anothers_dialog")
+    assert gate.asks("BYE", "sip:bob@acme.example", callee="<sip:bob@x>;tag=b2")[1] == Admit(Purpose.DOMAIN)
+    assert gate.asks("BYE", "sip:bob@acme.example", TRUNK, callee=callee)[1] == Admit(Purpose.DOMAIN)
+    gate.index.note_registrar("198.51.100.7", 3, 60.0, 5.0)
+    assert isinstance(gate.asks("BYE", "sip:bob@acme.example", callee=callee)[1], Drop)
+    gate.index.note_registrar("198.51.100.7", 1, 60.0, 5.0)
+    assert gate.asks("BYE", "sip:bob@acme.example", callee=callee)[1] == Admit(Purpose.DOMAIN)
+
+
 OWN = "203.0.113.10:5060"
 
 

@@ -66,6 +66,7 @@ def test_a_uri_of_another_scheme_cannot_be_routed() -> None:
         ("224.0.0.1", False),
         ("255.255.255.255", False),
         ("0.0.0.0", False),
+        ("::ffff:10.1.0.5", False),
         ("::ffff:127.0.0.1", False),
         ("::ffff:169.254.169.254", False),
     ],
@@ -106,6 +107,7 @@ def test_new_calls_are_metered() -> None:
         ("::", False),
         ("255.255.255.255", False),
         ("::ffff:10.1.33.103", False),
+        ("::ffff:10.1.0.5", False),
         ("::ffff:127.0.0.1", False),
     ],
 )

@@ -250,13 +250,19 @@ def test_other_targets_pass_as_they_are(world: World, pbx: Phone, trunk: Phone, 
 
 
 def test_an_inside_host_that_warns_is_hidden(world: World, pbx: Phone, trunk: Phone) -> None:
-    """E: Warning: with hide = "full" an inside host in the agent field becomes ours; the text and other agents stay."""
+    """E: Warning: with hide = "full" an inside host in the agent field becomes ours, and so does one that the text names;
+    what else is in the text and other agents stay."""
     trunk.invite("sip:+4930@203.0.113.10")
-    warnings = ['Warning: 399 10.1.0.5:5060 "a, b" ,370 x.example "y"', 'wArning: 301 [fd00:1::5] "z"']
+    warnings = [
+        'Warning: 399 10.1.0.5:5060 "a, b" ,370 x.example "y"',
+        'wArning: 301 [fd00:1::5] "z"',
+        'Warning: 392 10.1.0.5:5060 "Noisy feedback: req_src_ip=10.1.0.2 in_uri=sip:x@203.0.113.9 v=1.2.3"',
+    ]
     pbx.answer(pbx.got("INVITE"), 488, headers=warnings)
     assert trunk.got(488).lines("warning") == [
         b'Warning: 399 203.0.113.10:5060 "a, b" ,370 x.example "y"',
         b'wArning: 301 203.0.113.10 "z"',
+        b'Warning: 392 203.0.113.10:5060 "Noisy feedback: req_src_ip=203.0.113.10 in_uri=sip:x@203.0.113.9 v=1.2.3"',
     ]
 
 

@@ -241,6 +241,21 @@ def test_a_registrar_inside_lists_bindings_of_others(world: World) -> None:
     assert rest[2].endswith(b">;q=0.1")
 
 
+def test_where_the_agent_came_from_is_not_told_outside() -> None:
+    """F2, S4-9: a registrar inside adds where a registration came from (``received``): that is the agent, inside."""
+    world = World(pbx="sip:10.1.0.5:5060")
+    world.set_tenant(domains=("acme.example",))
+    pbx = Phone(world, "10.1.0.5:5060", "pbx")
+    worker = Phone(world, "192.168.77.20:5060", "bob", seen_from="198.51.100.7:40000", domain="acme.example")
+    worker.register("sip:acme.example")
+    request = pbx.got("REGISTER")
+    (mask,) = (value.decode() for value in values(request, "contact"))
+    shown = f'Contact: {mask};received="sip:10.1.0.2:5060";expires=60;+sip.instance="<urn:uuid:f81d4fae>"'
+    pbx.answer(request, 200, headers=[shown])
+    (own,) = values(worker.got(200), "contact")
+    assert own == worker.contact.encode() + b';expires=60;+sip.instance="<urn:uuid:f81d4fae>"'
+
+
 # D7
 
 

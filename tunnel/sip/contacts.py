@@ -13,7 +13,16 @@ from tunnel.sip.bindings import Bindings
 from tunnel.sip.mask import ContactMask, MaskKey
 from tunnel.sip.uri import SipUri
 
-__all__ = ["MASK_PARAM", "NOBODY", "OWNER_BYTES", "ContactMasks", "Opened", "is_unreachable", "without_headers"]
+__all__ = [
+    "MASK_PARAM",
+    "NOBODY",
+    "OWNER_BYTES",
+    "ContactMasks",
+    "Opened",
+    "inside_spans",
+    "is_unreachable",
+    "without_headers",
+]
 
 MASK_PARAM = "wp"
 OWNER_BYTES = 8
@@ -25,6 +34,8 @@ _OUTSIDE_BIT = 0x8000_0000
 _EXPIRY_STEP_S = 30 * 86_400
 # A parameter that names an address of the other side (``alias=10.1.0.5~5060~1``, ``received=sip:10.1.0.5``) stays hidden.
 _ADDRESS_INSIDE = re.compile(rb"(?:[0-9]{1,3}\.){3}[0-9]{1,3}|\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Fa-f]{1,4}:){2}")
+
+_LITERAL = re.compile(rb"(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9.])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,3 +171,8 @@ def is_unreachable(host: str) -> bool:
         return is_private(ipaddress.ip_address(host))
     except ValueError:
         return False
+
+
+def inside_spans(text: bytes) -> list[tuple[int, int]]:
+    """Where in ``text`` there are IPv4 addresses that mean nothing beyond their own network."""
+    return [match.span() for match in _LITERAL.finditer(text) if is_unreachable(match[0].decode("ascii"))]

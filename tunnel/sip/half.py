@@ -226,7 +226,7 @@ class Half(Agenda):
     def conclude(self, call: Call, request: Message, response: Conclusion, offerer: Side, now: float) -> None:
         """What the final answer to ``request`` means for its call. ``offerer``: who sent it, seen from this face."""
         method, status = request.method, response.status
-        if method in ("SUBSCRIBE", "REFER") and status >= 300 and request.to_tag:
+        if method in ("SUBSCRIBE", "REFER") and status >= 300:
             call.subscriptions.refused(request, now)
             self._outlive(call, now)
         if call.ended:

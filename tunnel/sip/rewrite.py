@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 
 from tunnel.address import Address
 from tunnel.errors import BadPacket
-from tunnel.sip.contacts import NOBODY, ContactMasks, is_unreachable
+from tunnel.sip.contacts import NOBODY, ContactMasks, inside_spans, is_unreachable
 from tunnel.sip.edit import Edit
 from tunnel.sip.face_index import FaceAddresses
 from tunnel.sip.flow import Flow
+from tunnel.sip.grammar import Param
 from tunnel.sip.message import Message
 from tunnel.sip.name_addr import NameAddr
 from tunnel.sip.sender import uri_of_value
@@ -182,7 +183,7 @@ class Rewriter:
             if not _is_list(response, name):
                 edit.remove_all(name)
         if _is_list(response, "service-route"):
-            _edit_values(edit, response, "service-route", shown, (), drop_unread=True)
+            _edit_values(edit, response, "service-route", shown, drop_unread=True)
         for value in response.values("path") if self._hide_full and _is_list(response, "path") else ():
             uri = uri_of_value(value.text)
             if uri is None or is_unreachable(uri.host):
@@ -223,7 +224,12 @@ class Rewriter:
                 return self._masked(uri, owner, at, transport, now)
             return None
 
-        dropped = ("reg-id",) if message.is_request and message.method == "REGISTER" else ()
+        register = message.is_request and message.method == "REGISTER"
+
+        def dropped(param: Param) -> bool:
+            inside = self._outside and param.value is not None and inside_spans(param.value)
+            return bool(inside) or (register and param.name == "reg-id")
+
         restored = self._restoring(shown, at, transport, now, exactly=own)
 
         def kept(uri: SipUri) -> bytes | None:
@@ -241,7 +247,7 @@ class Rewriter:
             return None
 
         for name in ("refer-to", "referred-by"):
-            _edit_values(edit, message, name, self._restoring(shown, at, transport, now), (), drop_unread=self._outside)
+            _edit_values(edit, message, name, self._restoring(shown, at, transport, now), drop_unread=self._outside)
 
     def _place(self, uri: SipUri, at: Address, transport: str) -> tuple[Address, str]:
         """Where the mask of ``uri`` leads in a message that leaves from ``at``: ``sips:`` is reached by TLS alone (C2)."""
@@ -289,12 +295,13 @@ def _edit_values(
     message: Message,
     name: str,
     shown: Callable[[SipUri], bytes | None],
-    dropped: Sequence[str],
+    dropped: Callable[[Param], bool] = lambda param: False,
     *,
     drop_unread: bool,
 ) -> None:
     """Give each SIP URI among the values of ``name`` the form that ``shown`` returns (None leaves it), and drop the
-    header parameters ``dropped``. With ``drop_unread`` a value that cannot be read goes, else it passes as it came."""
+    header parameters that are to be ``dropped``. With ``drop_unread`` a value that cannot be read goes, else it passes as
+    it came."""
     for value in message.values(name):
         try:
             address = NameAddr.parse_untrusted(value.text)
@@ -306,7 +313,7 @@ def _edit_values(
         if new is not None and new != address.uri_text:
             edit.replace_uri(value, address, new)
         for param in address.params:
-            if param.name in dropped:
+            if dropped(param):
                 edit.replace(value.start + param.start, value.start + param.end, b"")
 
 
@@ -334,11 +341,14 @@ def _is_private_id(message: Message) -> bool:
 
 
 def _hide_warning_agents(edit: Edit, message: Message, at: Address) -> None:
-    """An inside host that says who warns (RFC 3261 section 20.43) becomes the address of this face."""
+    """An inside host that says who warns (RFC 3261 section 20.43) becomes the address of this face, and so does one in the
+    text: some proxies say there where a request came from."""
     for value in message.values("warning") if _is_list(message, "warning") else ():
+        spans = set(inside_spans(value.text))
         match = _WARNING_AGENT.match(value.text)
         if match is not None and is_unreachable(match[1].decode("latin-1").strip("[]")):
-            start, end = match.span(1)
+            spans.add(match.span(1))
+        for start, end in spans:
             edit.replace(value.start + start, value.start + end, at.bracketed.encode("ascii"))
 
 
