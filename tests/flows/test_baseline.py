@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from support.describe import unplaced
+from support.faces import SERVER
 from support.flow_table import flow
 from support.ladder import uri_in
-from support.pair import SERVER
 from support.stage import Stage
 
 from tunnel.sip.message import Message

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from support.faces import AGENT, SERVER, Side
 from support.flow_table import flow
 from support.ladder import Phone
-from support.pair import AGENT, SERVER, Side
 from support.stage import Stage
 
 from tunnel.sip.message import Message

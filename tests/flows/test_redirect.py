@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from support.faces import SERVER
 from support.flow_table import flow
 from support.ladder import Dialog, Phone, uri_in
-from support.pair import SERVER
 from support.stage import Stage, Talk
 
 from tunnel.sip.message import Message

@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 import pytest
 from fuzz.mutate import SDP_WORDS, Mutator
 from support.calls import INSIDE, OUTSIDE, PBX
+from support.faces import AGENT, AGENT6, SERVER, SERVER6
 from support.hostile import STRANGER, face_of, real_messages, stop_the_clock, talking
 from support.media_pair import MediaPair
 from support.messages import refused
-from support.pair import AGENT, AGENT6, SERVER, SERVER6
 
 from tunnel.address import Address
 from tunnel.errors import BadPacket

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from support.faces import TENANT, Side
 from support.ladder import Dialog, Phone, uri_in
-from support.pair import TENANT, Side, World
+from support.pair import World
 
 from tunnel.sip.message import Message
 from tunnel.sip.response import build_response

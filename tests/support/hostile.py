@@ -9,8 +9,9 @@ from typing import cast
 import pytest
 
 from support.calls import PhoneCall, collect, new_world
+from support.leaks import INSIDE, hidden_places
 from support.messages import INVITE, REGISTER, accepted
-from support.pair import INSIDE, World, hidden_places
+from support.pair import World
 from tunnel import face as face_module
 from tunnel.face import Face, Verdict
 from tunnel.seat import Seat

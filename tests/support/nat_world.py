@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 
+from support.faces import Side
 from support.ladder import Phone
 from support.nat import Router
-from support.pair import Side, World
+from support.pair import World
 from tunnel.address import Address, parse_address
 from tunnel.sip.edit import stamp_source
 from tunnel.sip.flow import Flow

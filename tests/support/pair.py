@@ -11,77 +11,26 @@ to them instead. Everything that the server sends is searched for inside address
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
-import itertools
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
-from inside_agent.policy import LanPolicy
-from outside_server.gatekeeper import Gatekeeper, TenantDoors
-from outside_server.limits import CallLimits
-from outside_server.policy import PublicPolicy, never_sent_to
-from support.plane import FakePlane
-from tunnel.address import Address, is_private, parse_address
-from tunnel.counters import Counters
+from outside_server.gatekeeper import TenantDoors
+from support.faces import TENANT, Side
+from support.leaks import INSIDE, PATH_LINES, SHOWN_IN_BASIC, leaks
+from tunnel.address import Address, parse_address
 from tunnel.errors import BadPacket
-from tunnel.media.channels import AGENT_CHANNELS, SERVER_CHANNELS, ChannelSpace
-from tunnel.media.offer_answer import CallMedia
-from tunnel.media.streams import FaceRules
-from tunnel.sip.bindings import Bindings
-from tunnel.sip.contacts import ContactMasks
 from tunnel.sip.edit import stamp_source
-from tunnel.sip.face_index import FaceAddresses, FaceIndex
 from tunnel.sip.flow import Flow
-from tunnel.sip.half import CallClosed, CallOpened, Half, RelayEvent, is_natted
-from tunnel.sip.mask import MaskKey, TenantHint
+from tunnel.sip.half import CallClosed, CallOpened, is_natted
 from tunnel.sip.message import Message, parse_untrusted
-from tunnel.sip.name_addr import NameAddr
 from tunnel.sip.next_hop import Target
-from tunnel.sip.policy import Admit, Answer, Drop, FacePolicy, answer_to
+from tunnel.sip.policy import Admit, Answer, Drop, answer_to
 from tunnel.sip.refusal import explanation
-from tunnel.sip.relay import HalfProxy
 from tunnel.sip.response import build_response
-from tunnel.sip.rewrite import Rewriter
-from tunnel.sip.uri import SipUri
 from tunnel.sip.via import reply_address
 from tunnel.sip.wall import WallMessage, decode_untrusted, encode
 
-__all__ = [
-    "AGENT",
-    "AGENT6",
-    "INSIDE",
-    "SERVER",
-    "SERVER6",
-    "TENANT",
-    "Element",
-    "Side",
-    "World",
-    "hidden_places",
-    "leaks",
-]
-
-AGENT = Address("10.1.0.2", 5060)
-SERVER = Address("203.0.113.10", 5060)
-AGENT6 = Address("fd00:1::2", 5060)
-SERVER6 = Address("2001:db8::10", 5060)
-OCTET = rb"\.(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})"
-INSIDE = re.compile(rb"10\.1" + OCTET + OCTET + rb"(?![0-9])|fd00:1:", re.IGNORECASE)
-# What is never edited and so may name an inside host: known, and said in the manual (SIP-RULES E).
-NO_SDP = re.compile(
-    rb"(?!multipart|application[ \t]*/[ \t]*sdp[ \t]*(?:;|\Z))[-!%*_+`'~.\w]+[ \t]*/[ \t]*[-!%*_+`'~.\w]+[ \t]*(;|\Z)",
-    re.I,
-)
-_SDP_ADDRESSES = re.compile(rb"(?m)^(?:[oc]=|a=(?:rtcp|candidate|remote-candidates|source-filter|acap)[: ]).*")
-NEVER_EDITED = frozenset({"call-id", "from", "to", "in-reply-to", "replaces", "user-agent"})
-# What ``hide = "basic"`` leaves as it is (SIP-RULES B2, D3).
-SHOWN_IN_BASIC = frozenset({"via", "record-route", "route"})
-_PATH_LINES = re.compile(rb"(?im)^(?:via|record-route|route)[ \t]*:[^\r\n]*")
-ALLOW = (ipaddress.IPv4Network("10.1.0.0/16"), ipaddress.IPv6Network("fd00:1::/32"))
-TENANT, AGENT_NUMBER = 7, 3
-EPOCH_S = 1_700_000_000.0
+__all__ = ["Element", "World"]
 
 
 class Element(Protocol):
@@ -89,128 +38,6 @@ class Element(Protocol):
 
     def arrive(self, message: Message, source: Flow) -> None:
         """A message came from ``source.local``, one of our listeners, or of another element there."""
-
-
-def leaks(message: Message, passed: frozenset[str] = frozenset()) -> set[bytes]:
-    """The inside addresses in ``message``, but for the headers ``passed`` and for what is never edited: a body that says
-    it is no SDP among it (G4)."""
-    shown = [_start_line(message), message.body if _may_be_sdp(message) else b""]
-    shown += [message.line(header) for header in message.headers if header.name not in NEVER_EDITED | passed]
-    return set(INSIDE.findall(b"\r\n".join(shown)))
-
-
-def hidden_places(message: Message) -> set[bytes]:
-    """The inside addresses where the pair hides them, whatever a twisted message says elsewhere (SIP-RULES E, J): hosts
-    and parameters of URIs, Via, the lines of an SDP that bear addresses, where it is an offer, an answer or a menu."""
-    shown = [_start_line(message), *message.lines("via")]
-    if message.cseq_method in ("INVITE", "ACK", "PRACK", "UPDATE", "OPTIONS") and _may_be_sdp(message):
-        shown += _SDP_ADDRESSES.findall(message.body)
-    routed = ("path", "service-route") if message.cseq_method == "REGISTER" else ()
-    for name in ("contact", "route", "record-route", "refer-to", "referred-by", *routed):
-        for value in message.values(name):
-            try:
-                uri = NameAddr.parse_untrusted(value.text).uri
-            except BadPacket:
-                shown.append(value.text)
-            else:
-                shown.append(uri.hostport + uri.text[slice(*uri.params_span)] if isinstance(uri, SipUri) else b"")
-    return set(INSIDE.findall(b"\r\n".join(shown)))
-
-
-def _start_line(message: Message) -> bytes:
-    return message.raw.split(b"\r\n", 1)[0]
-
-
-def _may_be_sdp(message: Message) -> bool:
-    kind = message.header("content-type")
-    return kind is None or not NO_SDP.match(kind.value)
-
-
-def _usable_outside(host: str) -> bool:
-    """As the server sees it: an SDP of the internet that names a private address is to be learnt from packets."""
-    ip = ipaddress.ip_address(host)
-    return not is_private(ip) and not never_sent_to(ip, False)
-
-
-def _usable_inside(host: str) -> bool:
-    """As the agent sees it, whose ``allow`` these tests set."""
-    return any(ipaddress.ip_address(host) in network for network in ALLOW)
-
-
-@dataclass
-class OpenDoor:
-    """The one agent's way in."""
-
-    number: int
-    tenant: int
-    masks: ContactMasks
-    is_up: bool = True
-    has_pbx: bool = True
-    takes_calls: bool = True
-
-
-class Side:
-    """One face: its half proxy, its fake ports, what it sent. ``beside``: the same face as another tenant has it."""
-
-    def __init__(
-        self, world: World, *, outside: bool, pbx: str, outside_uri: str, hide_full: bool, beside: Side | None = None
-    ) -> None:
-        at = SERVER if outside else AGENT
-        self.outside = outside
-        at6 = SERVER6 if outside else AGENT6
-        number, tenant = world.number, world.tenant
-        first_port = 20000 + 5000 * (number - 1) if outside else 30000
-        self.plane = FakePlane(at.host, at6.host, first_port=first_port)
-        bound = [(transport, each) for each in (at, at6) for transport in ("udp", "tcp")]
-        tls = [("tls", each._replace(port=5061)) for each in (at, at6)]
-        self.addresses = FaceAddresses([*bound, *tls])
-        self.index = beside.index if beside is not None else FaceIndex()
-        self.bindings = Bindings()
-        self.counters = Counters()
-        self.sent: list[tuple[Flow, Message]] = []
-        self.events: list[RelayEvent] = []
-        self.limits = CallLimits(0, 0)
-        hint = TenantHint(b"h" * 32)
-        key = MaskKey(bytes([ord("k") + number - 1]) * 32, tenant, hint if outside else None)
-        masks = ContactMasks(outside=outside, epoch_s=EPOCH_S, bindings=self.bindings)
-        masks.use(key, AGENT_NUMBER)
-        self.channels = ChannelSpace(SERVER_CHANNELS if outside else AGENT_CHANNELS)
-        policy: FacePolicy
-        if outside:
-            trunks = self._trunks_of(tenant)
-            policy = PublicPolicy(self.addresses, self.limits, trunks)
-            self.gatekeeper = beside.gatekeeper if beside is not None else Gatekeeper(self.index, hint)
-        else:
-            self.lan_policy = policy = LanPolicy(
-                self.addresses,
-                ALLOW,
-                pbx.encode(),
-                outside_uri.encode(),
-            )
-        counter = itertools.count(1)
-        rules = FaceRules(at.host, at6.host, False, _usable_outside if outside else _usable_inside, lambda ip: False)
-        self.half = Half(
-            number=number,
-            outside=outside,
-            addresses=self.addresses,
-            index=self.index,
-            policy=policy,
-            masks=masks,
-            bindings=self.bindings,
-            rewriter=Rewriter(masks, self.addresses, outside=outside, hide_full=hide_full),
-            new_media=lambda call: CallMedia(call, self.plane, self.channels, rules, self.counters),
-            entropy=lambda n: hashlib.sha256(b"%d %d %d" % (number, outside, next(counter))).digest()[:n],
-            counters=self.counters,
-            hide_full=hide_full,
-        )
-        self.proxy = HalfProxy(self.half)
-        self.is_own = {at.host, at6.host}.__contains__
-        if outside:
-            self.door = OpenDoor(number, tenant, masks)
-            self.gatekeeper.open(self.door)
-
-    def _trunks_of(self, tenant: int) -> Callable[[str], bool]:
-        return lambda ip: tenant in self.gatekeeper.tenants.trunks.get(ip, ())
 
 
 class World:
@@ -227,9 +54,12 @@ class World:
         self._clock = beside._clock if beside is not None else [1000.0]
         self.number = len(self.internet)
         self.tenant = TENANT + self.number - 1
-        self.lan_side = Side(self, outside=False, pbx=pbx, outside_uri=outside_uri, hide_full=hide_full)
+        self.lan_side = Side(
+            self.number, self.tenant, outside=False, pbx=pbx, outside_uri=outside_uri, hide_full=hide_full
+        )
         self.public_side = Side(
-            self,
+            self.number,
+            self.tenant,
             outside=True,
             pbx=pbx,
             outside_uri=outside_uri,
@@ -301,7 +131,7 @@ class World:
     def public(self, source: str, data: bytes, transport: str = "udp", connection: int = 0) -> None:
         """A message arrives on the public face."""
         for world in self.internet:
-            world.said_outside.update(INSIDE.findall(data if self.hide_full else _PATH_LINES.sub(b"", data)))
+            world.said_outside.update(INSIDE.findall(data if self.hide_full else PATH_LINES.sub(b"", data)))
         self._arrive(self.public_side, source, data, transport, connection, None)
 
     def _arrive(

@@ -17,8 +17,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from support.faces import AGENT
 from support.ladder import Dialog, Phone
-from support.pair import AGENT, World
+from support.pair import World
 from support.proxies import Registrar
 from tunnel.address import Address
 from tunnel.sip.message import Message

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from support.faces import AGENT
 from support.ladder import Phone
-from support.pair import AGENT, World
+from support.pair import World
 from support.proxies import Registrar
 from support.stage import AUTHORIZATION
 from tunnel.address import Address

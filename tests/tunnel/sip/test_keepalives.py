@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from support.pair import SERVER
+from support.faces import SERVER
 
 from tunnel.address import Address
 from tunnel.sip.bindings import Binding, Bindings

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from support import pair as pair_module
+from support import faces
 from support.calls import PBX
 from support.hostile import face_of, stop_the_clock
 from support.messages import torture
@@ -125,7 +125,7 @@ def text_of(name: str) -> bytes:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """RFC 5118 talks to an address that is the server's own elsewhere in these tests."""
-    monkeypatch.setattr(pair_module, "SERVER6", Address("2001:db8:9::10", 5060))
+    monkeypatch.setattr(faces, "SERVER6", Address("2001:db8:9::10", 5060))
     world = World(pbx=f"sip:{PBX}")
     world.set_tenant(domains=tuple(HOSTS))
     world.names = dict.fromkeys(HOSTS, "203.0.113.40")

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+from support.faces import AGENT, SERVER, SERVER6
 from support.ladder import Dialog, Phone, sdp_address, sdp_port, uri_in
-from support.pair import AGENT, SERVER, SERVER6, World
+from support.pair import World
 
 from tunnel.sip.half import CallAnswered, CallClosed, CallOpened
 from tunnel.sip.message import Message

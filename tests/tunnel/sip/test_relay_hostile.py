@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.calls import INSIDE, OUTSIDE, PBX, PhoneCall, collect, new_world, post, sdp
+from support.faces import AGENT, SERVER
 from support.hostile import STRANGER, face_of, real_messages, stop_the_clock, talking
 from support.messages import INVITE, REGISTER, mutations, odd_messages
-from support.pair import AGENT, SERVER, World
+from support.pair import World
 
 from tunnel.address import parse_address
 from tunnel.errors import BadPacket

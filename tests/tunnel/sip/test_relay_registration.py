@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from support.faces import SERVER
 from support.ladder import Phone, uri_in
-from support.pair import SERVER, World
+from support.pair import World
 
 from tunnel.sip.message import Message
 from tunnel.sip.name_addr import NameAddr

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from support.ends import HidingWorld, contact_of, offer, request, route_to
-from support.pair import TENANT, World
+from support.faces import TENANT
+from support.pair import World
 
 from outside_server.gatekeeper import TenantDoors
 from tunnel.sip.message import Message

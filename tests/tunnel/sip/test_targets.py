@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from support.faces import SERVER
 from support.ladder import Dialog, Phone, sdp_address, uri_in
-from support.pair import SERVER, World
+from support.pair import World
 
 from tunnel.address import Address
 from tunnel.sip.big_requests import FAILS_S, PROBE_S
