@@ -47,6 +47,7 @@ class FaceSockets:
     counters: Counters = field(default_factory=Counters)
     delivered: list[tuple[bytes, Flow]] = field(default_factory=list)
     failures: list[tuple[str, Address, int, str]] = field(default_factory=list)
+    on_delivery: Callable[[Flow], None] = lambda flow: None
 
     def address(self, transport: str) -> Address:
         """The first bound address of that transport."""
@@ -76,9 +77,14 @@ async def face_sockets(
 ) -> AsyncIterator[FaceSockets]:
     """Listeners of those transports on loopback, running."""
     face = FaceSockets()
+
+    def deliver(data: bytes, flow: Flow) -> None:
+        face.delivered.append((data, flow))
+        face.on_delivery(flow)
+
     face.listeners = Listeners(
         [ListenSpec(transport, host, port, Address(host, port)) for transport in transports],
-        deliver=lambda data, flow: face.delivered.append((data, flow)),
+        deliver=deliver,
         failed=lambda *failure: face.failures.append(failure),
         counters=face.counters,
         server_tls=server_tls,

@@ -74,6 +74,8 @@ class Connection:
         self.not_verified = ""
         """Why the peer's certificate was not believed, if that is what ended it."""
         self.is_open = False
+        self.is_in_use = not accepted
+        """Whether somebody may count on it: it is one of ours, or something came by it whose sender was not hung up on."""
         self._opener = opener
         self._open_within_s = open_within_s
         self._limits = limits
@@ -95,6 +97,11 @@ class Connection:
         self._queue.append(data)
         self._queued_bytes += len(data)
         self._wake.set()
+
+    def hang_up(self) -> None:
+        """End it: what came by it was for nobody here."""
+        self.is_in_use = False
+        self.close("not allowed here")
 
     def close(self, reason: str) -> None:
         """End it now; what waits in the queue is lost. The first reason counts."""
@@ -153,8 +160,9 @@ class Connection:
             for item in framed:
                 if isinstance(item, KeepAlive):
                     self.send(b"\r\n")
-                else:
+                elif not self._scope.cancel_called:  # what stands behind the message that ended it, nobody hears
                     silence_s = self._limits.idle_s
+                    self.is_in_use = True
                     self._deliver(item, self.flow)
             if silence_s == self._limits.idle_s:  # before its first message, nothing else buys a peer time
                 heard_at = now

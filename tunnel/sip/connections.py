@@ -34,7 +34,8 @@ HOW_TO_TRUST = (
 
 
 class Connections:
-    """Opened connections run in ``nursery``; each that ends after it was open, or never opened, is told to ``failed``."""
+    """Opened connections run in ``nursery``. Each of ours that ends or never opened is told to ``failed``, and each of a peer
+    by which something was let in: strangers that come and go cost those who wait for answers nothing."""
 
     def __init__(
         self,
@@ -119,11 +120,11 @@ class Connections:
         connection.send(data)
         return connection.flow.connection
 
-    def close(self, number: int, reason: str) -> None:
-        """End one connection, if it still lives."""
+    def hang_up(self, number: int) -> None:
+        """End one connection, if it still lives, by which nothing was let in."""
         connection = self._by_number.get(number)
         if connection is not None:
-            connection.close(reason)
+            connection.hang_up()
 
     def report(self, flow: Flow, reason: str) -> None:
         """Tell ``failed``, but not from within the caller's own call of ``send``."""
@@ -188,9 +189,9 @@ class Connections:
                     del self._outgoing[key]
         if connection.not_verified:
             self._complain(connection)
-        if connection.is_open or not connection.accepted:
+        if connection.is_in_use:
             self._failed(flow.transport, flow.remote, flow.connection, connection.reason)
-        else:
+        elif not connection.is_open:
             self._counters.bump("sip.stream.handshake_failed")
 
     def _complain(self, connection: Connection) -> None:

@@ -15,6 +15,9 @@ __all__ = ["FaceAddresses", "FaceIndex"]
 
 _Key = TypeVar("_Key")
 
+# Our number: how often registrars where nobody is registered any more are looked for; one comes with every refresh.
+SWEEP_S = 60.0
+
 
 class FaceAddresses:
     """The listeners of a face: what stands in Via, Contact and Record-Route, by transport and address family."""
@@ -41,12 +44,18 @@ class FaceIndex:
     dialogs: dict[DialogKey, DialogSessions] = field(default_factory=dict)
     registrars: dict[str, dict[int, float]] = field(default_factory=dict)  # peer IP -> half proxy -> until when
     homes: dict[str, dict[int, float]] = field(default_factory=dict)  # host of the registrar's URI, likewise
+    _swept_at: float = 0.0
 
     def note_registrar(self, host: str, number: int, until: float, now: float, home: str = "") -> None:
-        """``host`` accepted a registration of the session ``number`` with the domain ``home``; what has run out goes."""
-        _note(self.registrars, host, number, until, now)
+        """``host`` accepted a registration of the session ``number`` with the domain ``home``; what has run out goes, now
+        and then."""
+        _note(self.registrars, host, number, until)
         if home:
-            _note(self.homes, home, number, until, now)
+            _note(self.homes, home, number, until)
+        if now >= self._swept_at + SWEEP_S:
+            self._swept_at = now
+            _sweep(self.registrars, now)
+            _sweep(self.homes, now)
 
     def is_registrar(self, host: str, number: int, now: float) -> bool:
         """Whether somebody of the session ``number`` is registered at ``host``."""
@@ -86,9 +95,12 @@ class FaceIndex:
                     del table[host]
 
 
-def _note(table: dict[str, dict[int, float]], host: str, number: int, until: float, now: float) -> None:
+def _note(table: dict[str, dict[int, float]], host: str, number: int, until: float) -> None:
     known = table.setdefault(host, {})
     known[number] = max(until, known.get(number, until))
+
+
+def _sweep(table: dict[str, dict[int, float]], now: float) -> None:
     for other, numbers in list(table.items()):
         for stale in [n for n, at in numbers.items() if at <= now]:
             del numbers[stale]

@@ -50,9 +50,10 @@ class Listeners:
     """The listeners of one face.
 
     ``deliver(data, flow)`` gets each SIP message, ``failed(transport, remote, connection, reason)`` each stream
-    connection that ended or did not come up, and each datagram that had no way to go; both are called one after the other
-    in our tasks, must not block and must not raise. ``connection`` is the number of the flow, 0 where there was none yet.
-    ``answer_stun`` says who gets an answer to a STUN Binding request (RFC 5626 section 4.4.2); None: nobody.
+    connection that ended or did not come up, but for those of strangers, and each datagram that had no way to go; both are
+    called one after the other in our tasks, must not block and must not raise. ``connection`` is the number of the flow, 0
+    where there was none yet. ``answer_stun`` says who gets an answer to a STUN Binding request (RFC 5626 section 4.4.2);
+    None: nobody.
     """
 
     def __init__(
@@ -160,7 +161,7 @@ class Listeners:
     def hang_up(self, flow: Flow) -> None:
         """Close the connection of a peer that may not talk to us; UDP has none to close."""
         if self._connections is not None and flow.connection:
-            self._connections.close(flow.connection, "not allowed here")
+            self._connections.hang_up(flow.connection)
 
     @property
     def open_connections(self) -> int:

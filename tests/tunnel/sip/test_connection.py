@@ -84,9 +84,9 @@ class TestBadPeers:
             await bad.send_all(data)
             assert await _closed(bad)
             await good.send_all(options())
-            await eventually(lambda: face.delivered and face.failures)
+            await eventually(lambda: face.delivered and face.listeners.open_connections == 1)
             assert face.counters["sip.stream.junk"] == 1
-            assert [failure[1] for failure in face.failures] == [Address(*bad.socket.getsockname())]
+            assert face.failures == [], "nobody waits for anything by it"
 
     async def test_a_peer_that_says_nothing_is_closed(self) -> None:
         async with face_sockets("tcp", limits=StreamLimits(first_message_s=0.2)) as face:
@@ -170,9 +170,23 @@ class TestBadPeers:
             await eventually(lambda: face.delivered)
             face.listeners.hang_up(face.delivered[0][1])
             assert await _closed(stranger)
-            await eventually(lambda: face.failures)
+            await eventually(lambda: face.listeners.open_connections == 0)
             face.listeners.hang_up(face.delivered[0][1])
             await _serves(face)
+
+    async def test_strangers_that_come_and_go_are_nobodys_business(self) -> None:
+        """3-#8: to tell of a connection means to look through all transactions; a stranger's carried none of them."""
+        async with face_sockets("tcp") as face:
+            face.on_delivery = face.listeners.hang_up
+            for data in (options() + options(2), b""):
+                async with await face.connect() as stranger:
+                    await stranger.send_all(data)
+                    await eventually(lambda: face.listeners.open_connections == 1)
+                    if data:
+                        assert await _closed(stranger)
+                await eventually(lambda: face.listeners.open_connections == 0)
+            assert len(face.delivered) == 1, "what stands behind the message for which it was hung up on is not heard"
+            assert face.failures == []
 
 
 class TestLimits:
