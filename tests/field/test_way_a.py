@@ -21,7 +21,7 @@ from field.rig.verdicts import Watch, watched
 from field.rig.voices import assert_heard, only_stream
 from field.rig.wallpass import wallpass_pair
 
-pytestmark = pytest.mark.field
+pytestmark = [pytest.mark.field, pytest.mark.real("call-basic", "baresip", "kamailio")]
 
 SERVER, AGENT, REGISTRAR = "203.0.113.10", "10.1.0.2", "203.0.113.20"
 

@@ -16,7 +16,7 @@ from field.rig.verdicts import watched
 from field.rig.voices import assert_heard, only_stream
 from field.rig.wallpass import wallpass_pair
 
-pytestmark = pytest.mark.field
+pytestmark = [pytest.mark.field, pytest.mark.real("call-basic", "baresip", "kamailio")]
 
 SERVER = "203.0.113.10"
 HOME = "198.51.100.7"

@@ -155,7 +155,8 @@ def test_digits_in_the_audio(line: Line, folder: Path) -> None:
 @pytest.mark.real("t38")
 @pytest.mark.parametrize("who_faxes", ["caller", "callee"])
 def test_fax_takes_over_the_call(line: Line, folder: Path, who_faxes: str) -> None:
-    """T15: audio becomes image/udptl; every datagram arrives, the first included, and proto and attributes stay."""
+    """T15: audio becomes image/udptl; every datagram arrives, the first included, and proto and attributes stay; after the
+    last page they talk again."""
     datagrams = [b"\x00" + bytes([number]) + b"\x06udptl" + bytes(range(number, number + 20)) for number in range(20)]
     write_pcap(folder / "fax.pcap", datagrams)
     caller, callee, call, ring = up(line, sdp(audio()), sdp(audio()))
@@ -169,12 +170,18 @@ def test_fax_takes_over_the_call(line: Line, folder: Path, who_faxes: str) -> No
     renegotiate(asks, is_asked, fax, fax)
     for script in (caller, callee):
         script.play(f'play_pcap_image="{folder / "fax.pcap"}"')
-    hang_up(call, ring, 0.7)
+    asks.script.pause(0.6)
+    renegotiate(asks, is_asked, sdp(audio(), version=3), sdp(audio(), version=3))
+    caller.play('rtp_stream="resume"')
+    callee.play('rtp_stream="resume"')
+    hang_up(call, ring, 0.5)
     watch = line.calls(caller, callee)
+    for stream, speaker in zip(line.ears(watch), (line.callee_voice, line.caller_voice), strict=True):
+        assert_heard(stream, speaker, 0.5, longest_gap_ms=1000)
     for packets in (line.at_the_caller(watch), line.at_the_callee(watch)):
         faxed = [packet for packet in packets if b"\x06udptl" in packet.payload]
         assert [packet.payload for packet in faxed] == datagrams
-        session = sessions(packets)[-1]
+        (session,) = [session for session in sessions(packets) if session.media_is("image")]
         assert session.lines[-4:-1] == tuple(FAX.splitlines()[1:])
         assert {packet.source_port for packet in faxed} == {int(session.ports()[0])}
     assert_ports_stay(line, watch)

@@ -44,6 +44,10 @@ class Session:
         address = next(line.split()[-1] for line in self.lines if line.startswith("c="))
         return address, self.ports()[0]
 
+    def media_is(self, kind: str) -> bool:
+        """Whether its first m-line is of that kind."""
+        return next(line for line in self.lines if line.startswith("m=")).startswith(f"m={kind} ")
+
     def ports(self) -> list[str]:
         return [line.split()[1] for line in self.lines if line.startswith("m=")]
 
