@@ -17,23 +17,6 @@ PIDF = (
 )
 
 
-@pytest.fixture
-def world() -> World:
-    made = World(pbx="sip:10.1.0.5:5060", outside_uri="sip:203.0.113.30")
-    made.set_tenant(domains=("acme.example",), trunks=("203.0.113.30",))
-    return made
-
-
-@pytest.fixture
-def pbx(world: World) -> Phone:
-    return Phone(world, "10.1.0.5:5060", "100", domain="itsp.example")
-
-
-@pytest.fixture
-def trunk(world: World) -> Phone:
-    return Phone(world, "203.0.113.30:5060", "trunk")
-
-
 def part(headers: str, content: bytes, *, length: bool = False) -> bytes:
     more = f"\r\ncontent-length :  {len(content)}" if length else ""
     return (headers + more + "\r\n\r\n").encode() + content

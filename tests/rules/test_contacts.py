@@ -13,18 +13,6 @@ from tunnel.sip.response import build_response
 from tunnel.sip.uri import SipUri
 
 
-@pytest.fixture
-def world() -> World:
-    made = World(pbx="sip:10.1.0.5:5060", outside_uri="sip:203.0.113.30")
-    made.set_tenant(domains=("acme.example",), trunks=("203.0.113.30",))
-    return made
-
-
-@pytest.fixture
-def trunk(world: World) -> Phone:
-    return Phone(world, "203.0.113.30:5060", "trunk")
-
-
 def contact_of(message: Message) -> bytes:
     return values(message, "contact")[0]
 

@@ -22,11 +22,6 @@ def world() -> World:
     return made
 
 
-@pytest.fixture
-def alice(world: World) -> Phone:
-    return Phone(world, "10.1.0.50:5060", "alice")
-
-
 def _hash(*parts: str) -> str:
     return hashlib.md5(":".join(parts).encode()).hexdigest()
 

@@ -23,16 +23,6 @@ def world() -> World:
     return made
 
 
-@pytest.fixture
-def alice(world: World) -> Phone:
-    return Phone(world, "10.1.0.50:5060", "alice")
-
-
-@pytest.fixture
-def trunk(world: World) -> Phone:
-    return Phone(world, TRUNK, "trunk")
-
-
 def register(world: World, phone: Phone) -> bytes:
     """The mask by which the registrar knows ``phone``."""
     registrar = Phone(world, "203.0.113.20:5060", "registrar")

@@ -26,11 +26,6 @@ def registrar(world: World) -> Phone:
     return Phone(world, "203.0.113.20:5060", "registrar")
 
 
-@pytest.fixture
-def alice(world: World) -> Phone:
-    return Phone(world, "10.1.0.50:5060", "alice")
-
-
 def strict(registrar: Phone) -> int:
     """Answer a REGISTER as RFC 5626 section 6 and RFC 3327 section 5.3 demand of a registrar; the status given."""
     request = registrar.got("REGISTER")

@@ -1,100 +1,24 @@
-"""Way C through both half proxies: remote workers behind NATs of their own use the PBX inside; strangers get nothing."""
+"""Way C through both half proxies: remote workers behind NATs of their own use the PBX inside."""
 
 from __future__ import annotations
 
 import pytest
 from support.ends import HidingWorld, contact_of, offer, request, route_to
+from support.workers import (
+    HOME,
+    NAT,
+    OTHER_NAT,
+    PBX,
+    finals_in,
+    pbx_calls,
+    register,
+    requests_in,
+    worker_calls,
+    world_with_domain,
+)
 
-from outside_server.limits import CallLimits
-from tunnel.sip.half import CallClosed, CallOpened
 from tunnel.sip.message import Message
 from tunnel.sip.response import build_response
-from tunnel.sip.uri import SipUri
-
-PBX = "10.1.0.5:5060"
-HOME = "192.168.1.20:5060"  # what a worker's phone thinks its address is
-NAT = "198.51.100.7:40000"  # what its router makes of it
-OTHER_NAT = "198.51.100.8:40000"
-STRANGER = "203.0.113.66:5060"
-
-
-def world_with_domain() -> HidingWorld:
-    world = HidingWorld(pbx="sip:10.1.0.5")
-    world.set_tenant(domains=("acme.example",))
-    return world
-
-
-def requests_in(sent: list[tuple[str, Message]]) -> list[tuple[str, Message]]:
-    return [(to, message) for to, message in sent if message.is_request]
-
-
-def finals_in(sent: list[tuple[str, Message]]) -> list[tuple[str, Message]]:
-    return [(to, message) for to, message in sent if not message.is_request and message.status >= 200]
-
-
-def register(
-    world: HidingWorld, user: str, nat: str, *, cseq: int = 1, home: str = HOME, more: str = "", call: str = ""
-) -> bytes:
-    """A worker registers and the PBX accepts; the Contact that the PBX knows afterwards."""
-    exact = f"<sip:{user}@{home};ob;rinstance=a%20b>;expires=600{more}"
-    data = request(
-        "REGISTER",
-        "sip:acme.example",
-        home,
-        call=call or f"reg-{user}-{home}-{nat.partition(':')[0]}",
-        cseq=cseq,
-        caller=f"<sip:{user}@acme.example>;tag=r",
-        callee=f"<sip:{user}@acme.example>",
-        contact=exact,
-    )
-    world.public(nat, data)
-    [(to, sent)] = requests_in(world.take_lan())
-    assert to == PBX
-    assert sent.request_uri == b"sip:acme.example"
-    seen = sent.values("contact")[0].text
-    assert b"192.168" not in seen
-    world.lan(PBX, build_response(sent, 200, "OK", b"p", [b"Contact: " + seen + b";q=0.5"]))
-    [(to, ok)] = finals_in(world.take_public())
-    assert to == nat
-    assert ok.values("contact")[0].text == exact.encode() + b";q=0.5"
-    return contact_of(sent)
-
-
-def pbx_calls(world: HidingWorld, contact: bytes, call: str = "to-worker") -> tuple[str, Message]:
-    """The PBX calls a Contact it knows; what arrives outside, and where."""
-    data = request(
-        "INVITE",
-        contact,
-        PBX,
-        call=call,
-        caller="<sip:100@acme.example>;tag=p1",
-        callee="<sip:bob@acme.example>",
-        contact="<sip:100@10.1.0.5:5060>",
-        body=offer("10.1.0.5", 10000),
-    )
-    world.lan(PBX, data)
-    [found] = requests_in(world.take_public())
-    world.take_lan()
-    return found
-
-
-def worker_calls(world: HidingWorld, nat: str = NAT, call: str = "from-worker") -> list[tuple[str, Message]]:
-    """A worker calls a colleague; what arrives inside."""
-    data = request(
-        "INVITE",
-        "sip:100@acme.example",
-        HOME,
-        call=call,
-        caller="<sip:bob@acme.example>;tag=w1",
-        callee="<sip:100@acme.example>",
-        contact=f"<sip:bob@{HOME}>",
-        body=offer("192.168.1.20", 7000),
-    )
-    world.public(nat, data)
-    return [(to, message) for to, message in requests_in(world.take_lan()) if message.call_id == call.encode()]
-
-
-# Registering and being called
 
 
 def test_a_worker_behind_a_nat_registers_and_sees_its_own_contact() -> None:
@@ -305,115 +229,6 @@ def test_two_workers_talk_through_the_pbx() -> None:
     assert finals_in(world.take_public())[0][0] == NAT
 
 
-# Nobody else gets in
-
-
-def forged(contact: bytes, change: str) -> bytes:
-    token = SipUri.parse_untrusted(contact).param("wp")
-    assert token is not None
-    if change == "flipped":
-        middle = len(token) // 2
-        bad = token[:middle] + (b"A" if token[middle : middle + 1] != b"A" else b"B") + token[middle + 1 :]
-    elif change == "cut":
-        bad = token[:-4]
-    elif change == "made up":
-        bad = b"A" * len(token)
-    else:
-        bad = b""
-    return contact.replace(token, bad)
-
-
-def lan_phone_registers(world: HidingWorld) -> bytes:
-    """A phone inside registers with a provider; the masked Contact that the provider knows."""
-    world.names["provider.example"] = "203.0.113.30"
-    aor = "<sip:eve@provider.example>"
-    data = request(
-        "REGISTER",
-        "sip:provider.example",
-        "10.1.0.50:5060",
-        caller=aor + ";tag=1",
-        callee=aor,
-        contact="<sip:eve@10.1.0.50>",
-    )
-    world.lan("10.1.0.50:5060", data)
-    [(to, sent)] = requests_in(world.take_public())
-    world.public(to, build_response(sent, 200, "OK", b"x", [b"Contact: " + sent.values("contact")[0].text]))
-    world.take_lan()
-    return contact_of(sent)
-
-
-def stranger_calls(world: HidingWorld, uri: bytes) -> None:
-    data = request("INVITE", uri, STRANGER, call="evil", contact="<sip:x@203.0.113.66>", body=offer("203.0.113.66", 9))
-    world.public(STRANGER, data)
-
-
-def test_a_true_mask_opens_the_door_to_anybody() -> None:
-    world = HidingWorld()
-    stranger_calls(world, lan_phone_registers(world))
-    [(to, invite)] = requests_in(world.take_lan())
-    assert (to, invite.request_uri) == ("10.1.0.50:5060", b"sip:eve@10.1.0.50")
-
-
-@pytest.mark.parametrize("change", ["flipped", "cut", "made up", "empty"])
-def test_a_forged_mask_opens_nothing(change: str) -> None:
-    world = HidingWorld()
-    stranger_calls(world, forged(lan_phone_registers(world), change))
-    assert world.take_lan() == world.take_public() == []
-    assert world.public_side.counters["sip.dropped.unknown_source"] == 1
-
-
-def test_an_expired_mask_opens_nothing() -> None:
-    world = HidingWorld()
-    contact = lan_phone_registers(world)
-    world.wait(61 * 86_400)
-    stranger_calls(world, contact)
-    assert world.take_lan() == world.take_public() == []
-
-
-def test_a_mask_of_another_tenant_opens_nothing() -> None:
-    world = HidingWorld()
-    contact = lan_phone_registers(world)
-    world.public_side.door.tenant += 1
-    stranger_calls(world, contact)
-    assert world.take_lan() == world.take_public() == []
-
-
-@pytest.mark.parametrize("method", ["ACK", "CANCEL"])
-def test_a_stray_hop_by_hop_request_is_dropped_even_for_a_true_mask(method: str) -> None:
-    world = HidingWorld()
-    world.public(STRANGER, request(method, lan_phone_registers(world), STRANGER, call="evil"))
-    assert world.take_lan() == world.take_public() == []
-    assert world.public_side.counters[f"sip.dropped.stray_{method.lower()}"] == 1
-
-
-@pytest.mark.parametrize("method", ["BYE", "INFO", "REFER", "INVITE", "ACK", "CANCEL"])
-def test_wrong_tags_open_no_dialog(method: str) -> None:
-    world = world_with_domain()
-    worker_calls(world)
-    world.take_public()
-    data = request(
-        method,
-        "sip:bob@203.0.113.10",
-        STRANGER,
-        call="from-worker",
-        caller="<sip:bob@acme.example>;tag=guess",
-        callee="<sip:100@acme.example>;tag=p9",
-    )
-    world.public(STRANGER, data)
-    assert world.take_lan() == world.take_public() == []
-    assert sum(n for name, n in world.public_side.counters.values.items() if name.startswith("sip.dropped")) == 1
-
-
-def test_a_stray_response_is_dropped() -> None:
-    world = world_with_domain()
-    to, invite = pbx_calls(world, register(world, "bob", NAT))
-    stray = build_response(invite, 200, "OK", b"w9").replace(invite.top_via.branch, b"z9hG4bKguess")
-    world.public(STRANGER, stray)
-    assert world.take_lan() == world.take_public() == []
-    assert world.public_side.counters["sip.dropped.stray_response"] == 1
-    assert to == NAT
-
-
 def test_a_caller_of_a_worker_hears_that_the_agent_is_offline() -> None:
     world = world_with_domain()
     world.public_side.door.is_up = False
@@ -477,71 +292,3 @@ def test_what_was_never_asked_for_outside_stays_inside() -> None:
     second = register_with(2, inside, asked)
     assert asked.encode() + b"\r\n" in second.raw
     assert not second.all("proxy-authorization")
-
-
-# Limits
-
-
-class LimitedWorld(HidingWorld):
-    """Keeps the count of live calls as the server does."""
-
-    def __init__(self, max_calls: int, calls_per_second: float) -> None:
-        super().__init__(pbx="sip:10.1.0.5")
-        self.set_tenant(domains=("acme.example",))
-        limits = self.public_side.limits
-        limits.max_calls, limits.calls_per_second = max_calls, calls_per_second
-
-    @property
-    def limits(self) -> CallLimits:
-        return self.public_side.limits
-
-    def settle(self) -> None:
-        super().settle()
-        events = self.public_side.events
-        opened = sum(isinstance(event, CallOpened) for event in events)
-        self.limits.active = opened - sum(isinstance(event, CallClosed) for event in events)
-
-
-def test_a_tenant_has_so_many_calls_and_no_more_until_one_ends() -> None:
-    world = LimitedWorld(1, 0)
-    [(_, invite)] = worker_calls(world)
-    world.take_public()
-    assert worker_calls(world, call="second") == []
-    [(_, refused)] = finals_in(world.take_public())
-    assert refused.status == 503
-    assert refused.header("retry-after") is not None
-    world.lan(PBX, build_response(invite, 486, "Busy Here", b"p9"))
-    world.take_lan()
-    assert len(worker_calls(world, call="third")) == 1
-
-
-def test_the_limit_holds_for_calls_from_inside_too() -> None:
-    world = LimitedWorld(1, 0)
-    contact = register(world, "bob", NAT)
-    worker_calls(world)
-    world.take_public()
-    data = request("INVITE", contact, PBX, call="out", contact="<sip:100@10.1.0.5>", body=offer("10.1.0.5", 10000))
-    world.lan(PBX, data)
-    assert requests_in(world.take_public()) == []
-    [(_, refused)] = finals_in(world.take_lan())
-    assert (refused.status, refused.header("retry-after") is not None) == (503, True)
-    assert world.limits.active == 1
-    assert len(world.lan_side.half.calls) == 2  # the refused one is remembered a little for its late messages
-    world.wait(40)
-    assert len(world.lan_side.half.calls) == 1
-
-
-def test_a_tenant_begins_so_many_calls_a_second_and_no_more() -> None:
-    world = LimitedWorld(0, 2)
-    begun = [len(worker_calls(world, call=f"call-{number}")) for number in range(4)]
-    assert begun == [1, 1, 0, 0]
-    assert [m.status for _, m in finals_in(world.take_public())] == [503, 503]
-    world.wait(0.5)
-    assert len(worker_calls(world, call="later")) == 1
-
-
-def test_registrations_and_in_dialog_requests_are_not_counted() -> None:
-    world = LimitedWorld(1, 1)
-    worker_calls(world)
-    world.take_public()
-    register(world, "bob", NAT)
