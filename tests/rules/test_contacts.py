@@ -241,3 +241,21 @@ def test_a_contact_that_cannot_be_read_does_not_go_out(world: World, trunk: Phon
     alice.invite("sip:1@203.0.113.30")
     alice.got(400)
     trunk.got_nothing()
+
+
+@pytest.mark.parametrize(
+    ("contact", "shown"),
+    [
+        ("<http://10.1.0.77/queue>, <tel:+4930>", b"<tel:+4930>"),
+        ('<sip:x@203.0.113.3>;q=0.5;x="[fd00:1::5]", <tel:+4930>', b"<sip:x@203.0.113.3>;q=0.5, <tel:+4930>"),
+        ("<http://www.example/x>", b"<http://www.example/x>"),
+    ],
+)
+def test_inside_addresses_in_other_schemes_and_parameters_stay_inside(contact: str, shown: bytes) -> None:
+    """C1, C5: where to go instead may be told by any URI; one that names an inside host is of no use outside."""
+    world = World(pbx="sip:10.1.0.5:5060")
+    world.set_tenant(trunks=("203.0.113.30",))
+    trunk, pbx = Phone(world, "203.0.113.30:5060", "trunk"), Phone(world, "10.1.0.5:5060", "pbx")
+    trunk.invite("sip:+4930@203.0.113.10")
+    pbx.answer(pbx.got("INVITE"), 302, headers=[f"Contact: {contact}"])
+    assert trunk.got(302).lines("contact") == [b"Contact: " + shown]

@@ -35,7 +35,7 @@ _EXPIRY_STEP_S = 30 * 86_400
 # A parameter that names an address of the other side (``alias=10.1.0.5~5060~1``, ``received=sip:10.1.0.5``) stays hidden.
 _ADDRESS_INSIDE = re.compile(rb"(?:[0-9]{1,3}\.){3}[0-9]{1,3}|\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Fa-f]{1,4}:){2}")
 
-_LITERAL = re.compile(rb"(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9.])")
+_LITERAL = re.compile(rb"(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9.])|\[[0-9A-Fa-f:.]{2,45}\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,5 +174,6 @@ def is_unreachable(host: str) -> bool:
 
 
 def inside_spans(text: bytes) -> list[tuple[int, int]]:
-    """Where in ``text`` there are IPv4 addresses that mean nothing beyond their own network."""
-    return [match.span() for match in _LITERAL.finditer(text) if is_unreachable(match[0].decode("ascii"))]
+    """Where in ``text`` there are IP addresses that mean nothing beyond their own network, IPv6 ones in brackets."""
+    found = _LITERAL.finditer(text)
+    return [match.span() for match in found if is_unreachable(match[0].decode("ascii").strip("[]"))]

@@ -18,7 +18,7 @@ _FOR_PEOPLE = re.compile(rb"(?m)^[siuep]=[^\r\n]*")  # subject, information, URI
 
 
 def known_leaks(message: Message) -> list[str]:
-    """The names of the headers in which ``message`` shows a private IPv4 address that we do not hide; ``sdp`` for such a
+    """The names of the headers in which ``message`` shows a private address that we do not hide; ``sdp`` for such a
     line of its SDP."""
     names = [name for name in _NEVER_EDITED if any(inside_spans(header.value) for header in message.all(name))]
     if b"\nc=" in message.body and any(inside_spans(line) for line in _FOR_PEOPLE.findall(message.body)):

@@ -300,14 +300,17 @@ def _edit_values(
     drop_unread: bool,
 ) -> None:
     """Give each SIP URI among the values of ``name`` the form that ``shown`` returns (None leaves it), and drop the
-    header parameters that are to be ``dropped``. With ``drop_unread`` a value that cannot be read goes, else it passes as
-    it came."""
+    header parameters that are to be ``dropped``. With ``drop_unread`` a value that cannot be read goes, and so does one of
+    another scheme with an inside address in it; else they pass as they came."""
     for value in message.values(name):
         try:
             address = NameAddr.parse_untrusted(value.text)
         except BadPacket:
             if drop_unread:
                 edit.remove_value(value)
+            continue
+        if drop_unread and not isinstance(address.uri, SipUri) and inside_spans(address.uri):
+            edit.remove_value(value)
             continue
         new = shown(address.uri) if isinstance(address.uri, SipUri) else None
         if new is not None and new != address.uri_text:
