@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -59,20 +59,6 @@ class Snapshot:
 
     tenants: Mapping[int, Tenant]
     agents: Mapping[int, Agent]
-    _by_domain: dict[str, Tenant] = field(init=False, repr=False)
-    _by_name: dict[str, Tenant] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        owners = {domain: tenant for tenant in self.tenants.values() for domain in tenant.domains}
-        object.__setattr__(self, "_by_domain", owners)
-        object.__setattr__(self, "_by_name", {tenant.name.lower(): tenant for tenant in self.tenants.values()})
-
-    def tenant_of_domain(self, domain: str) -> Tenant | None:
-        """Whose SIP domain that is."""
-        return self._by_domain.get(domain.lower().rstrip("."))
-
-    def tenant_named(self, name: str) -> Tenant | None:
-        return self._by_name.get(name.lower())
 
     def refusal(self, identity: AgentIdentity) -> str | None:
         """Why an agent with that (verified) certificate may not connect, None if it may."""

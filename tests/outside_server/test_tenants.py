@@ -15,18 +15,6 @@ SNAPSHOT = Snapshot(
 
 
 @pytest.mark.parametrize(
-    ("domain", "tenant"), [("acme.example", ACME), ("ACME.test.", ACME), ("sub.acme.test", None), ("", None)]
-)
-def test_whose_domain_it_is(domain: str, tenant: Tenant | None) -> None:
-    assert SNAPSHOT.tenant_of_domain(domain) == tenant
-
-
-def test_names_are_compared_without_case() -> None:
-    assert SNAPSHOT.tenant_named("GLOBEX") == GLOBEX
-    assert SNAPSHOT.tenant_named("other") is None
-
-
-@pytest.mark.parametrize(
     ("tenant", "agent", "reason"),
     [(1, 7, None), (1, 8, "revoked"), (1, 9, "unknown"), (2, 7, "unknown"), (3, 7, "unknown")],
 )

@@ -142,7 +142,7 @@ class ContactMasks:
     def _opened(self, uri: SipUri, now: float) -> ContactMask | None:
         token = uri.param(MASK_PARAM)
         mask = self._key.open(token) if token and self._key is not None else None
-        if not isinstance(mask, ContactMask) or mask.expiry <= now + self._epoch_s:
+        if mask is None or mask.expiry <= now + self._epoch_s:
             return None
         return mask if mask.agent & ~_OUTSIDE_BIT == self._agent else None
 

@@ -94,12 +94,6 @@ class Edit:
         """
         self._inserts.setdefault(self._place_of(name), []).insert(0, line + b"\r\n")
 
-    def prepend_value(self, name: str, value: bytes) -> None:
-        """Put a value in front of all others of that name, in a line of its own that spells the name like the first."""
-        first = self.message.header(name)
-        spelled = _spelling(name) if first is None else first.raw_name
-        self.insert_above(name, spelled + b": " + value)
-
     def append(self, line: bytes) -> None:
         """Put a whole line (without CRLF) before the empty line, below all others."""
         self._inserts.setdefault(self.message.body_offset - 2, []).append(line + b"\r\n")

@@ -7,7 +7,6 @@ A mask needs no memory: whoever hands it back hands back what it stands for. Sea
     siv     16 bytes  synthetic IV, which is the authentication tag
     sealed   n bytes  kind u8, then  CONTACT: agent u32, expiry u32, exact URI
                                      DIGEST:  agent u32, expiry u32, digest of a URI that does not fit
-                                     ROUTE:   agent u32, call u64
 """
 
 from __future__ import annotations
@@ -22,16 +21,15 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
-__all__ = ["DIGEST_BYTES", "MAX_TOKEN", "ContactMask", "MaskKey", "RouteMask", "TenantHint", "uri_digest"]
+__all__ = ["DIGEST_BYTES", "MAX_TOKEN", "ContactMask", "MaskKey", "TenantHint", "uri_digest"]
 
 # Our numbers. C6 wants at most 120 characters: 90 bytes.
 MAX_TOKEN = 120
 DIGEST_BYTES = 8
 _SIV_BYTES = 16
 _HINT_BYTES = 4
-_CONTACT, _DIGEST, _ROUTE = 1, 2, 3
+_CONTACT, _DIGEST = 1, 2
 _CONTACT_HEAD = struct.Struct("!BII")
-_ROUTE_LAYOUT = struct.Struct("!BIQ")
 _SMALLEST_BYTES = _SIV_BYTES + _CONTACT_HEAD.size
 _PURPOSE = b"wallpass mask 1 "
 
@@ -47,14 +45,6 @@ class ContactMask:
     expiry: int
     uri: bytes | None
     digest: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class RouteMask:
-    """The way into one call of ``agent``."""
-
-    agent: int
-    call: int
 
 
 class TenantHint:
@@ -101,11 +91,7 @@ class MaskKey:
             return self._seal(_CONTACT_HEAD.pack(_CONTACT, agent, expiry) + uri)
         return self._seal(_CONTACT_HEAD.pack(_DIGEST, agent, expiry) + uri_digest(uri))
 
-    def seal_route(self, agent: int, call: int) -> bytes:
-        """A token for the way into a call."""
-        return self._seal(_ROUTE_LAYOUT.pack(_ROUTE, agent, call))
-
-    def open(self, token: bytes) -> ContactMask | RouteMask | None:
+    def open(self, token: bytes) -> ContactMask | None:
         """What ``token`` stands for, or None if it was not sealed with this key. Takes any bytes, raises nothing."""
         sealed = _decoded(token)
         if sealed is None:
@@ -135,11 +121,8 @@ def uri_digest(uri: bytes) -> bytes:
     return hashlib.blake2b(uri, digest_size=DIGEST_BYTES).digest()
 
 
-def _unpack(payload: bytes) -> ContactMask | RouteMask | None:
+def _unpack(payload: bytes) -> ContactMask | None:
     """Sealed by us, so only the kind is asked for."""
-    if payload[0] == _ROUTE:
-        _, agent, call = _ROUTE_LAYOUT.unpack(payload)
-        return RouteMask(agent, call)
     kind, agent, expiry = _CONTACT_HEAD.unpack_from(payload)
     rest = payload[_CONTACT_HEAD.size :]
     if kind == _DIGEST:

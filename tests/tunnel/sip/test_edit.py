@@ -45,10 +45,10 @@ def test_a_response_has_no_request_uri() -> None:
         Edit(parse_untrusted(accepted["rfc4475_noreason"])).request_uri(b"sip:a@b")
 
 
-def test_our_via_goes_above_the_others_in_the_form_they_came_in() -> None:
+def test_our_via_goes_above_the_others() -> None:
     """A2, B1"""
     edit = Edit(parse_untrusted(REGISTER))
-    edit.prepend_value("via", OUR_VIA)
+    edit.insert_above("via", b"v: " + OUR_VIA)
     assert edit.result() == REGISTER.replace(b"v: SIP", b"v: " + OUR_VIA + b"\r\nv: SIP")
     popped = parse_untrusted(edit.result())
     back = Edit(popped)
@@ -56,10 +56,10 @@ def test_our_via_goes_above_the_others_in_the_form_they_came_in() -> None:
     assert back.result() == REGISTER
 
 
-def test_a_value_is_prepended_where_none_was() -> None:
+def test_a_line_is_inserted_where_none_was() -> None:
     edit = Edit(message())
-    edit.prepend_value("record-route", b"<sip:us;lr>")
-    edit.prepend_value("www-authenticate", b"Digest x")
+    edit.insert_above("record-route", b"Record-Route: <sip:us;lr>")
+    edit.insert_above("www-authenticate", b"WWW-Authenticate: Digest x")
     assert b"branch=1\r\nRecord-Route: <sip:us;lr>\r\nf:" in edit.result()
     assert edit.result().endswith(b"CSeq: 1 OPTIONS\r\nWWW-Authenticate: Digest x\r\n\r\n")
 

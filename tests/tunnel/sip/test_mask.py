@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnel.sip.mask import MAX_TOKEN, ContactMask, MaskKey, RouteMask, TenantHint, uri_digest
+from tunnel.sip.mask import MAX_TOKEN, ContactMask, MaskKey, TenantHint, uri_digest
 from tunnel.sip.uri import SipUri
 
 HINT = TenantHint(b"m" * 32)
@@ -29,11 +29,6 @@ def test_a_contact_comes_back_to_the_byte_or_as_its_digest(key: MaskKey, agent: 
     assert opened.uri == (uri if len(uri) <= (61 if key is SERVER else 65) else None)
 
 
-@given(st.sampled_from([SERVER, AGENT]), NUMBERS, st.integers(0, 2**64 - 1))
-def test_a_route_comes_back(key: MaskKey, agent: int, call: int) -> None:
-    assert key.open(key.seal_route(agent, call)) == RouteMask(agent, call)
-
-
 def test_a_usual_contact_fits_whole() -> None:
     opened = SERVER.open(SERVER.seal_contact(1, 2, URI))
     assert isinstance(opened, ContactMask)
@@ -41,14 +36,15 @@ def test_a_usual_contact_fits_whole() -> None:
 
 
 def test_each_end_opens_the_masks_of_the_other() -> None:
-    assert SERVER.open(AGENT.seal_route(1, 2)) == RouteMask(1, 2)
-    assert AGENT.open(SERVER.seal_route(1, 2)) == RouteMask(1, 2)
+    mask = ContactMask(1, 2, URI, uri_digest(URI))
+    assert SERVER.open(AGENT.seal_contact(1, 2, URI)) == mask
+    assert AGENT.open(SERVER.seal_contact(1, 2, URI)) == mask
 
 
 def test_the_same_contact_always_looks_the_same_and_others_do_not() -> None:
     token = SERVER.seal_contact(1, 1000, URI)
     assert SERVER.seal_contact(1, 1000, URI) == token
-    others = [SERVER.seal_contact(2, 1000, URI), SERVER.seal_contact(1, 1001, URI), SERVER.seal_route(1, 1000)]
+    others = [SERVER.seal_contact(2, 1000, URI), SERVER.seal_contact(1, 1001, URI), SERVER.seal_contact(1, 1000, b"")]
     assert token not in others
 
 
@@ -64,10 +60,10 @@ def test_a_token_with_any_bit_flipped_never_opens(key: MaskKey, opener: MaskKey,
 
 
 def test_only_the_key_and_tenant_that_sealed_can_open() -> None:
-    token = AGENT.seal_route(1, 2)
+    token = AGENT.seal_contact(1, 2, URI)
     assert MaskKey(b"j" * 32, 7).open(token) is None
     assert MaskKey(b"k" * 32, 8).open(token) is None
-    hinted = SERVER.seal_route(1, 2)
+    hinted = SERVER.seal_contact(1, 2, URI)
     assert MaskKey(b"k" * 32, 8).open(hinted) is None
     assert MaskKey(b"k" * 32, 8, HINT).open(hinted) is None
     assert MaskKey(b"k" * 32, 7, TenantHint(b"n" * 32)).open(hinted) is None
@@ -80,7 +76,7 @@ def test_the_server_finds_the_tenant_of_a_token(tenant: int) -> None:
 
 
 def test_the_tenant_does_not_show() -> None:
-    heads = {SERVER.seal_route(1, call)[:5] for call in range(50)}
+    heads = {SERVER.seal_contact(1, expiry, URI)[:5] for expiry in range(50)}
     assert len(heads) == 50
 
 
