@@ -47,7 +47,7 @@ class Subscriptions:
         """A SUBSCRIBE or REFER passes; until its answer nobody knows who will notify."""
         key = request.from_tag, request.to_tag, *_event(request)
         self._over.discard(key)
-        self._set(key, now + _grace(request) + _asked_s(request, DEFAULT_S))
+        self._set(key, now + _grace(request) + _asked_s(request, DEFAULT_S), now)
 
     def accepted(self, request: Message, answer: Message, now: float) -> None:
         """The 2xx to it passes: it may shorten the time, or say that there is no subscription (RFC 4488 section 4)."""
@@ -59,7 +59,7 @@ class Subscriptions:
         refer_sub = answer.header("refer-sub")
         none = refer_sub is not None and refer_sub.value.lower().startswith(b"false")
         lasts_s = 0.0 if none else _grace(request) + _asked_s(answer, _asked_s(request, DEFAULT_S))
-        self._set(key, now + lasts_s)
+        self._set(key, now + lasts_s, now)
 
     def refused(self, request: Message, now: float) -> None:
         """A failure to it passes: what was asked for is not there, nor what was to be refreshed."""
@@ -74,15 +74,15 @@ class Subscriptions:
         state = request.header("subscription-state")
         value = state.value if state is not None else b""
         if value.lower().startswith(b"terminated"):
-            self._set(key, now)
+            self._set(key, now, now)
             if len(self._over) < MOST:
                 self._over.add(key)
             return
         lasts = _STATE_EXPIRES.search(value)
         if lasts is not None:
-            self._set(key, now + _grace(request) + min(int(lasts[1]), LONGEST_S))
+            self._set(key, now + _grace(request) + min(int(lasts[1]), LONGEST_S), now)
         elif key not in self._until:
-            self._set(key, now + _grace(request) + DEFAULT_S)
+            self._set(key, now + _grace(request) + DEFAULT_S, now)
 
     def _notified_key(self, request: Message) -> _Key:
         """The subscription that a NOTIFY is about; the first REFER of a dialog need not be named (RFC 3515 2.4.6)."""
@@ -94,7 +94,9 @@ class Subscriptions:
                     return subscriber, notifier, package, known[3]
         return subscriber, notifier, package, event_id
 
-    def _set(self, key: _Key, until: float) -> None:
+    def _set(self, key: _Key, until: float, now: float) -> None:
+        if len(self._until) >= MOST:  # those of a long call that are over make room
+            self._until = {each: at for each, at in self._until.items() if at > now}
         if key in self._until or len(self._until) < MOST:
             self._until[key] = until
 

@@ -127,3 +127,15 @@ def test_there_are_only_so_many() -> None:
     for number in range(2 * MOST):
         subscriptions.notified(notify(f"presence;id={number}", f"active;expires={number + 1}"), NOW)
     assert subscriptions.until == NOW + MOST
+
+
+def test_those_that_are_over_make_room() -> None:
+    """F5: a switchboard that transfers all day within one dialog: the last transfer is remembered like the first."""
+    subscriptions = Subscriptions()
+    for number in range(2 * MOST):
+        request = refer(cseq=number + 1)
+        subscriptions.asked(request, 100.0 * number)
+        subscriptions.accepted(request, ok(), 100.0 * number)
+        subscriptions.notified(notify(f"refer;id={number + 1}", "active;expires=60"), 100.0 * number)
+        assert subscriptions.until == 100.0 * number + 60 + REFER_GRACE_S
+        subscriptions.notified(notify(f"refer;id={number + 1}", "terminated"), 100.0 * number + 1)
