@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.faces import TENANT, Side
-from support.ladder import Dialog, Phone, uri_in
+from support.ladder import Dialog, Phone, registered, uri_in
 from support.pair import World
 
 from tunnel.sip.message import Message
@@ -21,17 +21,6 @@ def world() -> World:
     made.names["registrar.example"] = "203.0.113.20"
     made.set_tenant(domains=("acme.example",), trunks=("203.0.113.30",))
     return made
-
-
-def register(world: World, phone: Phone) -> bytes:
-    """The mask by which the registrar knows ``phone``."""
-    registrar = Phone(world, "203.0.113.20:5060", "registrar")
-    phone.register("sip:registrar.example")
-    request = registrar.got("REGISTER")
-    mask = request.values("contact")[0].text
-    registrar.answer(request, 200, headers=[f"Contact: {mask.decode()}"])
-    phone.got(200)
-    return uri_in(mask)
 
 
 def assert_refused(side: Side, answer: Message, reason: bytes, counter: str, retry_after: range = range(0)) -> None:
@@ -110,7 +99,7 @@ def test_options_to_the_agent_tell_the_truth(world: World, alice: Phone) -> None
 
 def test_the_agent_of_a_mask_is_offline(world: World, alice: Phone) -> None:
     """K, C6: agent offline for the called token: 480 with Retry-After, for anybody who holds one of its masks."""
-    mask = register(world, alice)
+    mask = registered(world, alice)
     world.public_side.door.is_up = False
     bob = Phone(world, "203.0.113.40:5060", "bob")
     bob.invite(mask)
@@ -119,7 +108,7 @@ def test_the_agent_of_a_mask_is_offline(world: World, alice: Phone) -> None:
 
 def test_after_a_restart_the_agent_of_a_mask_is_offline_and_not_unknown(world: World, alice: Phone) -> None:
     """K, S2-1: a server that has just started knows a mask of an agent that has not come back yet: 480, not silence."""
-    mask = register(world, alice)
+    mask = registered(world, alice)
     keeper = world.public_side.gatekeeper
     keeper.close(1)
     keeper.expect({1: (TENANT, world.public_side.door.masks)})
@@ -143,7 +132,7 @@ def test_a_mask_that_says_nothing_is_404_for_a_known_peer_and_silence_for_a_stra
     world = World()
     world.names["registrar.example"] = "203.0.113.20"
     world.set_tenant(trunks=("203.0.113.30",))
-    mask = register(world, Phone(world, "10.1.0.50:5060", "alice"))
+    mask = registered(world, Phone(world, "10.1.0.50:5060", "alice"))
     if how == "expired":
         world.wait(61 * 86_400)
     else:

@@ -25,7 +25,7 @@ from tunnel.sip.next_hop import literal_target
 from tunnel.sip.response import build_response
 from tunnel.sip.uri import SipUri
 
-__all__ = ["Dialog", "Phone", "media_address", "places_in", "sdp_address", "sdp_in", "sdp_port", "uri_in"]
+__all__ = ["Dialog", "Phone", "media_address", "places_in", "registered", "sdp_address", "sdp_in", "sdp_port", "uri_in"]
 
 _serial = itertools.count(1)
 
@@ -372,3 +372,14 @@ class Dialog:
         )
         self.phone.send(data)
         return parse_untrusted(data)
+
+
+def registered(world: World, phone: Phone) -> bytes:
+    """``phone`` registers at registrar.example; the mask by which that knows it."""
+    registrar = Phone(world, "203.0.113.20:5060", "registrar")
+    phone.register("sip:registrar.example")
+    request = registrar.got("REGISTER")
+    mask = request.values("contact")[0].text
+    registrar.answer(request, 200, headers=[f"Contact: {mask.decode()}"])
+    phone.got(200)
+    return uri_in(mask)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.ladder import Dialog, Phone, uri_in
+from support.ladder import Dialog, Phone, registered, uri_in
 from support.pair import World
 
 
@@ -20,23 +20,13 @@ def pbx(world: World) -> Phone:
     return Phone(world, "10.1.0.5:5060", "pbx")
 
 
-def mask_of(world: World, phone: Phone) -> bytes:
-    registrar = Phone(world, "203.0.113.20:5060", "registrar")
-    phone.register("sip:registrar.example")
-    request = registrar.got("REGISTER")
-    mask = request.values("contact")[0].text
-    registrar.answer(request, 200, headers=[f"Contact: {mask.decode()}"])
-    phone.got(200)
-    return uri_in(mask)
-
-
 @pytest.mark.parametrize("uri", ["sip:100@acme.example", "mask"])
 def test_a_stranger_cannot_choose_the_way_inside(world: World, pbx: Phone, uri: str) -> None:
     """A Route to a host inside that is no PBX: the call goes to the PBX, or to the phone, and nowhere else."""
     server = Phone(world, "10.1.0.99:5060", "secret")
     alice = Phone(world, "10.1.0.50:5060", "alice")
     stranger = Phone(world, "198.51.100.66:5060", "stranger")
-    target = mask_of(world, alice).decode() if uri == "mask" else uri
+    target = registered(world, alice).decode() if uri == "mask" else uri
     stranger.invite(target, routes=["<sip:203.0.113.10;lr>", "<sip:10.1.0.99;lr>"])
     server.got_nothing()
     invite = (alice if uri == "mask" else pbx).got("INVITE")
@@ -79,7 +69,7 @@ def test_a_mask_of_an_outside_contact_lets_nobody_in(world: World, pbx: Phone) -
 def test_a_challenge_of_a_stranger_who_called_in_is_not_passed_on(world: World) -> None:
     """The attack on baresip (re#101): call a phone, then challenge its BYE and learn its digest."""
     alice = Phone(world, "10.1.0.50:5060", "alice")
-    mask = mask_of(world, alice)
+    mask = registered(world, alice)
     stranger = Phone(world, "198.51.100.66:5060", "stranger")
     sent = stranger.invite(mask)
     call = alice.accept(alice.got("INVITE"))
@@ -94,7 +84,7 @@ def test_a_challenge_of_a_stranger_who_called_in_is_not_passed_on(world: World) 
 
 def test_a_challenge_of_the_registrar_is_passed_on(world: World) -> None:
     alice = Phone(world, "10.1.0.50:5060", "alice")
-    mask = mask_of(world, alice)
+    mask = registered(world, alice)
     registrar = Phone(world, "203.0.113.20:5060", "registrar")
     sent = registrar.invite(mask)
     call = alice.accept(alice.got("INVITE"))
@@ -119,7 +109,7 @@ def test_only_trusted_peers_may_assert_an_identity(
 
 def test_a_request_that_comes_back_unchanged_is_a_loop(world: World, pbx: Phone) -> None:
     alice = Phone(world, "10.1.0.50:5060", "alice")
-    mask = mask_of(world, alice)
+    mask = registered(world, alice)
     outside = Phone(world, "203.0.113.99:5060", "mirror")
     alice.invite(b"sip:x@203.0.113.99")
     invite = outside.got("INVITE")
@@ -152,7 +142,7 @@ def test_an_inside_phone_that_calls_a_mask_reaches_the_other_phone(world: World)
     """As after a transfer: the address that outside parties have for a phone works inside as well."""
     alice = Phone(world, "10.1.0.50:5060", "alice")
     carol = Phone(world, "10.1.0.60:5060", "carol")
-    mask = mask_of(world, carol)
+    mask = registered(world, carol)
     sent = alice.invite(mask)
     callee = carol.accept(carol.got("INVITE"))
     caller = Dialog.of_caller(alice, sent, alice.got(200))
