@@ -95,6 +95,7 @@ class Agent:
             listen_specs(lan),
             deliver=face.deliver,
             failed=face.failed,
+            refused=face.refused,
             counters=self._counters,
             server_tls=self._tls.server,
             client_tls=self._tls.client(self._lan_authorities),

@@ -92,6 +92,7 @@ class Server:
             listen_specs(public),
             deliver=face.deliver,
             failed=face.failed,
+            refused=face.refused,
             counters=self._counters,
             server_tls=self._tls.public.server,
             client_tls=self._tls.public.client(),

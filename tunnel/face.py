@@ -24,7 +24,7 @@ from tunnel.sip.policy import Admit, Answer, Drop, answer_to
 from tunnel.sip.refusal import explanation
 from tunnel.sip.response import build_refusal_untrusted, build_response
 from tunnel.sip.transaction_key import server_key
-from tunnel.sip.via import reply_address
+from tunnel.sip.via import quoted_branch_untrusted, reply_address
 
 __all__ = ["Face", "Verdict"]
 
@@ -92,6 +92,17 @@ class Face:
                 with contained(self._counters, "face.failed"):
                     seat.proxy.transport_failed(transport, remote, connection, trio.current_time(), why)
                     seat.settle()
+
+    def refused(self, quoted: bytes) -> None:
+        """ICMP says that nobody listens where a datagram went that began so. Anybody can forge that; what proves it is
+        our own branch, which cannot be guessed. Never raises."""
+        with contained(self._counters, "face.refused"):
+            branch = quoted_branch_untrusted(quoted)
+            number = self._index.branches.get(branch)
+            seat = None if number is None else self._seat(number)
+            if seat is not None:
+                seat.proxy.refused(branch, trio.current_time())
+                seat.settle()
 
     def _request(self, message: Message, flow: Flow) -> None:
         now = trio.current_time()

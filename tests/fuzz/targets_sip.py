@@ -38,7 +38,7 @@ from tunnel.sip.response import build_refusal_untrusted
 from tunnel.sip.sender import check_lists_untrusted
 from tunnel.sip.stun import _unknown_attributes_untrusted, answer_binding_untrusted
 from tunnel.sip.uri import SipUri
-from tunnel.sip.via import Via, _rport_untrusted
+from tunnel.sip.via import Via, _rport_untrusted, quoted_branch_untrusted
 from tunnel.sip.wall import decode_untrusted
 
 PEER = Address("203.0.113.66", 5060)
@@ -60,6 +60,7 @@ add(SIP + "name_addr:NameAddr.parse_untrusted", NameAddr.parse_untrusted, header
 add(SIP + "name_addr:tag_untrusted", tag_untrusted, header_values)
 add(SIP + "name_addr:uri_untrusted", uri_untrusted, uris)
 add(SIP + "via:Via.parse_untrusted", lambda data: Via.parse_untrusted(data).with_received_rport(PEER), header_values)
+add(SIP + "via:quoted_branch_untrusted", quoted_branch_untrusted, sip_messages)
 add(SIP + "via:_rport_untrusted", _rport_untrusted, lambda: [b"5060", b"", b"65536"])
 add(SIP + "grammar:canonical_name_untrusted", grammar.canonical_name_untrusted, lambda: [b"Via", b"m", b"X-a"])
 add(SIP + "grammar:split_list_untrusted", grammar.split_list_untrusted, header_values)

@@ -48,6 +48,7 @@ class FaceSockets:
     delivered: list[tuple[bytes, Flow]] = field(default_factory=list)
     failures: list[tuple[str, Address, int, str]] = field(default_factory=list)
     on_delivery: Callable[[Flow], None] = lambda flow: None
+    refusals: list[bytes] = field(default_factory=list)
 
     def address(self, transport: str) -> Address:
         """The first bound address of that transport."""
@@ -86,6 +87,7 @@ async def face_sockets(
         [ListenSpec(transport, host, port, Address(host, port)) for transport in transports],
         deliver=deliver,
         failed=lambda *failure: face.failures.append(failure),
+        refused=face.refusals.append,
         counters=face.counters,
         server_tls=server_tls,
         client_tls=client_tls,

@@ -30,10 +30,12 @@ class Bench:
         self.hung_up: list[int] = []
         self.sent: list[bytes] = []
         self.failed: list[tuple[str, Address, int]] = []
+        self.refused: list[bytes] = []
         self.counters = Counters()
         proxy = SimpleNamespace(
             request=lambda *_: None,
             response=lambda *_: None,
+            refused=lambda branch, now: self.refused.append(branch),
             transport_failed=lambda *failure: self.failed.append(failure[:3]),
         )
         seat: Any = SimpleNamespace(proxy=proxy, settle=lambda: None)
@@ -151,3 +153,29 @@ async def test_a_known_peer_is_told_what_is_wrong_with_its_message(
     assert answer.startswith(b"SIP/2.0 " + status)
     assert b'\r\nWarning: 399 wallpass "' in answer
     assert bench.counters[f"sip.refused.{counter}"] == 1
+
+
+@pytest.mark.parametrize(
+    ("quoted", "proves"),
+    [
+        (
+            b"INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP 203.0.113.2:5060;rport;branch=z9hG4bKours\r\nFrom: <sip:c@d",
+            True,
+        ),
+        (
+            b"INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP 203.0.113.2:5060;rport;branch=z9hG4bKguess\r\nFrom: <sip:",
+            False,
+        ),
+        (b"INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP 203.0.113.2:5060;rport;branch=z9hG4bKou", False),
+        (b"INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP x;branch=z9hG4bKx\r\nVia: a;branch=z9hG4bKours\r\n", False),
+        (b"\xff\x00" * 500, False),
+        (b"", False),
+    ],
+    ids=["ours", "a guess", "cut short", "not the top one", "junk", "nothing"],
+)
+async def test_only_our_branch_proves_that_a_port_refused(bench: Bench, quoted: bytes, proves: bool) -> None:
+    """M1: ICMP can be forged by anybody; what it quotes must hold what nobody else knows."""
+    bench.index.branches[b"z9hG4bKours"] = 1
+    bench.face.refused(quoted)
+    assert bench.refused == ([b"z9hG4bKours"] if proves else [])
+    assert bench.counters["internal.errors"] == 0

@@ -15,6 +15,7 @@ from tunnel.sip.half import FaceIndex
 from tunnel.sip.message import Message
 from tunnel.sip.next_hop import Target
 from tunnel.sip.policy import NextHop
+from tunnel.sip.states import State
 from tunnel.sip.via import Via
 from tunnel.sip.wall import RequestCrossed
 
@@ -81,6 +82,11 @@ class Departure:
         return (asked is not None and asked.scheme == "sips") or self.hop.uri[:5].lower() == b"sips:"
 
     @property
+    def is_unheard(self) -> bool:
+        """Whether nothing at all has come back for it."""
+        return self.machine is not None and self.machine.state in (State.CALLING, State.TRYING)
+
+    @property
     def may_try_next(self) -> bool:
         """Whether another target may still be tried: none has answered, and the caller still waits."""
         return bool(self.targets) and not self.answered and self.cancelled is None
@@ -117,6 +123,12 @@ class Departures:
 
     def of_branch(self, branch: bytes) -> Departure | None:
         return self._by_branch.get(branch)
+
+    def that_went_by(self, transport: str, remote: Address, connection: int) -> list[Departure]:
+        """Those that were sent by that connection, or by no connection to ``remote``."""
+        way = transport, remote, connection
+        flows = ((departure, departure.flow) for departure in self if departure.machine is not None)
+        return [one for one, flow in flows if flow and (flow.transport, flow.remote, flow.connection) == way]
 
     def has_sent(self, request: Message) -> bool:
         """Whether ``request`` is one that we sent: with the same Request-URI and Route, and a branch of ours below.

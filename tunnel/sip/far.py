@@ -23,7 +23,7 @@ from tunnel.sip.message import Message, parse_untrusted
 from tunnel.sip.next_hop import Target, literal_target, without_uri_headers
 from tunnel.sip.policy import Answer, NextHop, answer_to
 from tunnel.sip.returns import Returns
-from tunnel.sip.sender import check_lists_untrusted, sip_uri
+from tunnel.sip.sender import check_lists_untrusted, is_readable, sip_uri
 from tunnel.sip.subscriptions import SUBSCRIBING
 from tunnel.sip.targets import Targets
 from tunnel.sip.transaction_events import (
@@ -209,7 +209,7 @@ class Far:
         if request.method == "ACK":
             self._send_ack(departure, data, way)
             return
-        if request.method == "INVITE" and not _is_readable(data):
+        if request.method == "INVITE" and not is_readable(data):
             self._finish(departure, Answer(513, "Message Too Large", "with our own headers it is too long"), now)
             return
         if self._half.outside and self._half.hide_full and not request.to_tag:
@@ -278,15 +278,20 @@ class Far:
 
     def transport_failed(self, transport: str, remote: Address, connection: int, now: float, why: str) -> None:
         """Nothing can be delivered to ``remote``, or that connection is gone."""
-        for departure in self._departures:
-            flow = departure.flow
-            if flow is None or departure.machine is None or (flow.transport, flow.remote) != (transport, remote):
-                continue
-            if flow.connection != connection:
-                continue
-            departure.trouble = why or "the next hop cannot be reached"
+        for departure in self._departures.that_went_by(transport, remote, connection):
+            self._cut_off(departure, why or "the next hop cannot be reached", now)
+
+    def refused(self, branch: bytes, now: float) -> None:
+        """Nobody listens where the request with ``branch`` went (RFC 3261 section 18.4)."""
+        departure = self._departures.of_branch(branch)
+        if departure is not None and departure.is_unheard:
+            self._cut_off(departure, "nobody listens at the port of the next hop", now)
+
+    def _cut_off(self, departure: Departure, trouble: str, now: float) -> None:
+        departure.trouble = trouble
+        if departure.machine is not None:
             departure.machine.transport_failed(now)
-            self._drain(departure, now)
+        self._drain(departure, now)
 
     def tick(self, departure: Timed, now: float) -> bool:
         """A timer of ``departure`` is due; False when it is none of ours."""
@@ -389,12 +394,3 @@ class Far:
                 for data in machine.outgoing():
                     self._half.emissions.append(Emission(data, flow))
         self._departures.clear()
-
-
-def _is_readable(data: bytes) -> bool:
-    """Whether what grew on its way out still keeps our own limits: its CANCEL and ACK are made from it."""
-    try:
-        parse_untrusted(data)
-    except BadPacket:
-        return False
-    return True

@@ -52,8 +52,10 @@ class Listeners:
     ``deliver(data, flow)`` gets each SIP message, ``failed(transport, remote, connection, reason)`` each stream
     connection that ended or did not come up, but for those of strangers, and each datagram that had no way to go; both are
     called one after the other in our tasks, must not block and must not raise. ``connection`` is the number of the flow, 0
-    where there was none yet. ``answer_stun`` says who gets an answer to a STUN Binding request (RFC 5626 section 4.4.2);
-    None: nobody.
+    where there was none yet. ``refused(quoted)`` gets what ICMP quoted of each datagram that came to a port where nobody
+    listens: its beginning, from whoever forged that ICMP perhaps; None: such news are ignored.
+
+    ``answer_stun`` says who gets an answer to a STUN Binding request (RFC 5626 section 4.4.2); None: nobody.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Listeners:
         deliver: Deliver,
         failed: Failed,
         counters: Counters,
+        refused: Callable[[bytes], None] | None = None,
         server_tls: ssl.SSLContext | None = None,
         client_tls: ssl.SSLContext | None = None,
         answer_stun: Callable[[Flow], bool] | None = None,
@@ -73,6 +76,7 @@ class Listeners:
             raise LocalMisuse("a TLS listener needs a certificate")
         self._deliver = deliver
         self._failed = failed
+        self._refused = refused
         self._counters = counters
         self._server_tls = server_tls
         self._client_tls = client_tls
@@ -174,7 +178,7 @@ class Listeners:
         if not spec.port:
             advertised = advertised._replace(port=sock.getsockname()[1])
         if spec.transport == "udp":
-            self._udp[advertised] = UdpListener(sock, advertised, self._answer_stun, self._counters)
+            self._udp[advertised] = UdpListener(sock, advertised, self._answer_stun, self._counters, self._refused)
         else:
             listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
             self._streams.append(_StreamListener(listener, spec.transport, advertised))

@@ -82,6 +82,10 @@ class HalfProxy:
         self._near.transport_failed(transport, remote, connection, now)
         self._far.transport_failed(transport, remote, connection, now, why)
 
+    def refused(self, branch: bytes, now: float) -> None:
+        """Nobody listens where the request with ``branch`` was sent by UDP."""
+        self._far.refused(branch, now)
+
     def link_came_up(self) -> None:
         """The session has a carrier."""
         self.half.link_up = True

@@ -9,7 +9,7 @@ from tunnel.address import Address, is_private
 from tunnel.errors import BadPacket
 from tunnel.sip.contacts import OWNER_BYTES
 from tunnel.sip.flow import Flow
-from tunnel.sip.message import Message
+from tunnel.sip.message import Message, parse_untrusted
 from tunnel.sip.name_addr import NameAddr
 from tunnel.sip.uri import SipUri
 
@@ -19,6 +19,7 @@ __all__ = [
     "contact_uri",
     "is_natted",
     "is_out_of_reach",
+    "is_readable",
     "owner_of",
     "registration_of",
     "sip_uri",
@@ -132,3 +133,12 @@ def sip_uri(text: bytes) -> SipUri | None:
         return SipUri.parse_untrusted(text)
     except BadPacket:
         return None
+
+
+def is_readable(data: bytes) -> bool:
+    """Whether what grew on its way out still keeps our own limits: its CANCEL and ACK are made from it."""
+    try:
+        parse_untrusted(data)
+    except BadPacket:
+        return False
+    return True

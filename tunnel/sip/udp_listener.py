@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 
@@ -14,16 +17,22 @@ from tunnel.sip.flow import Flow
 from tunnel.sip.framing import DatagramKind, classify_datagram
 from tunnel.sip.stun import answer_binding_untrusted
 
-__all__ = ["UdpListener"]
+__all__ = ["IP_RECVERR", "UdpListener"]
+
+IP_RECVERR, IPV6_RECVERR = 11, 25  # linux/in.h and in6.h; the socket module does not name them
 
 # Numbers of ours.
 DATAGRAM_BYTES = 65_535
 DRAIN_DATAGRAMS = 64  # taken without awaiting; then every other task has its turn
+SEND_ATTEMPTS = 3  # the first ones may only bring the news of other datagrams
 RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024  # a second of a registration storm; the kernel grants what it allows
 
 
 class UdpListener:
-    """A bound socket; ``advertised`` is what stands in our Via for it; ``answer_stun``: see Listeners."""
+    """A bound socket; ``advertised`` is what stands in our Via for it; ``answer_stun`` and ``refused``: see Listeners.
+
+    Where the kernel can (Linux), it keeps what ICMP says of datagrams that nobody listens for in an error queue.
+    """
 
     def __init__(
         self,
@@ -31,12 +40,19 @@ class UdpListener:
         advertised: Address,
         answer_stun: Callable[[Flow], bool] | None,
         counters: Counters,
+        refused: Callable[[bytes], None] | None = None,
     ) -> None:
+        if refused is not None:
+            with suppress(OSError):
+                ipv6 = sock.family == socket.AF_INET6
+                level, option = (socket.IPPROTO_IPV6, IPV6_RECVERR) if ipv6 else (socket.IPPROTO_IP, IP_RECVERR)
+                sock.setsockopt(level, option, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         self.advertised = advertised
         self._sock = sock
         self._answer_stun = answer_stun
         self._counters = counters
+        self._refused = refused
 
     async def run(self, deliver: Callable[[bytes, Flow], None]) -> None:
         """Receive until cancelled; every SIP message goes to ``deliver``."""
@@ -46,6 +62,7 @@ class UdpListener:
                 try:
                     data, source = self._sock.recvfrom(DATAGRAM_BYTES)
                 except BlockingIOError:
+                    self._take_refusals()  # a queue of errors that is not emptied would wake us for ever
                     break
                 except OSError:  # an ICMP error about something sent earlier; the next datagram is behind it
                     self._counters.bump("sip.udp.receive_errors")
@@ -57,19 +74,34 @@ class UdpListener:
 
         A full socket buffer drops the datagram as a network would: the transaction repairs it.
         """
-        try:
-            self._sock.sendto(data, remote)
-        except BlockingIOError:
-            self._counters.bump("sip.udp.send_dropped")
-        except ConnectionRefusedError:  # the echo of an earlier datagram to whomever
-            self._counters.bump("sip.udp.send_errors")
-        except OSError as error:
-            self._counters.bump("sip.udp.send_errors")
-            return error
-        return None
+        trouble: OSError | None = None
+        for _ in range(SEND_ATTEMPTS):
+            try:
+                self._sock.sendto(data, remote)
+            except BlockingIOError:
+                self._counters.bump("sip.udp.send_dropped")
+            except OSError as error:  # of this datagram, or the echo of an earlier one to whomever, told but once
+                trouble = error
+                continue
+            return None
+        self._counters.bump("sip.udp.send_errors")
+        return None if isinstance(trouble, ConnectionRefusedError) else trouble
 
     def close(self) -> None:
         self._sock.close()
+
+    def _take_refusals(self) -> None:
+        """Tell of each datagram of ours that came to a port where nobody listens; RFC 3261 section 18.4 wants that."""
+        if self._refused is None:
+            return
+        for _ in range(DRAIN_DATAGRAMS):
+            try:
+                quoted, ancillary, *_ = self._sock.recvmsg(DATAGRAM_BYTES, 512, socket.MSG_ERRQUEUE)
+            except OSError:  # no more of them
+                return
+            # struct sock_extended_err begins with the errno. A host or network may come back; a closed port says no.
+            if any(int.from_bytes(told[:4], sys.byteorder) == errno.ECONNREFUSED for _, _, told in ancillary):
+                self._refused(quoted)
 
     def _receive(self, data: bytes, source: Address, deliver: Callable[[bytes, Flow], None]) -> None:
         kind = classify_datagram(data)

@@ -17,7 +17,7 @@ from tunnel.sip.grammar import (
     same_host,
 )
 
-__all__ = ["MAGIC_COOKIE", "Via", "build_via", "default_port", "reply_address"]
+__all__ = ["MAGIC_COOKIE", "Via", "build_via", "default_port", "quoted_branch_untrusted", "reply_address"]
 
 MAGIC_COOKIE = b"z9hG4bK"  # what every branch of an RFC 3261 element begins with
 
@@ -26,6 +26,7 @@ _SENT_BY = re.compile(
     rb"(?:[ \t]*+:[ \t]*+([0-9]{1,5}+))?+[ \t]*+(?=;|$)",
     re.IGNORECASE,
 )
+_OWN_TOP_VIA = re.compile(rb"[^\r\n]*+\r\nVia: [^\r\n;]*+(?:;rport)?;branch=([^;,\s]++)\r\n")
 _DIGITS = re.compile(rb"[0-9]{1,5}")
 
 
@@ -127,6 +128,12 @@ def build_via(transport: str, sent_by: Address, branch: bytes) -> bytes:
     rport = b";rport" if transport.upper() == "UDP" else b""
     sent_with = transport.upper().encode("ascii")
     return b"SIP/2.0/%s %s%s;branch=%s" % (sent_with, str(sent_by).encode("ascii"), rport, branch)
+
+
+def quoted_branch_untrusted(quoted: bytes) -> bytes:
+    """The branch in the Via of ours on top of the message that ``quoted`` is the beginning of; empty where there is none."""
+    top = _OWN_TOP_VIA.match(quoted)
+    return b"" if top is None else top[1]
 
 
 def default_port(transport: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from support.ends import HidingWorld, contact_of, offer, request, route_to
 from support.faces import TENANT
 from support.pair import World
+from support.scripted_phone import values
 
 from outside_server.gatekeeper import TenantDoors
 from tunnel.sip.message import Message
@@ -211,6 +212,35 @@ def test_a_trunk_that_refuses_is_heard_inside() -> None:
     assert only(world.take_public(), "ACK")[0] == TRUNK
     world.wait(40)
     assert len(world.public_side.half.calls) == 0
+
+
+def test_a_pbx_that_is_not_running_is_told_to_the_trunk_at_once() -> None:
+    """M1: RFC 3261 section 18.4. A trunk that is to try another way must not wait 32 s for a port that says no."""
+    world = world_with_trunk()
+    world.public(TRUNK, trunk_invite())
+    _, invite = only(world.take_lan(), "INVITE")
+    world.lan_side.proxy.refused(b"z9hG4bKforged", world.now)
+    world.settle()
+    assert [m.status for _, m in world.take_public()] == [100]
+    world.lan_side.proxy.refused(invite.top_via.branch, world.now)
+    world.settle()
+    to, failed = final(world.take_public())
+    assert (to, failed.status) == (TRUNK, 503)
+    assert values(failed, "warning") == [b'399 wallpass "nobody listens at the port of the next hop"']
+    assert values(failed, "retry-after") == [b"5"]
+    world.wait(40)
+    assert len(world.lan_side.half.calls) == len(world.public_side.half.calls) == 0
+
+
+def test_a_pbx_that_rings_is_not_given_up_for_a_word_of_the_network() -> None:
+    """M1"""
+    world = world_with_trunk()
+    world.public(TRUNK, trunk_invite())
+    _, invite = only(world.take_lan(), "INVITE")
+    world.lan(PBX, build_response(invite, 180, "Ringing", b"p9", [b"Contact: <sip:100@10.1.0.5:5060>"]))
+    world.lan_side.proxy.refused(invite.top_via.branch, world.now)
+    world.settle()
+    assert [m.status for _, m in world.take_public()] == [100, 180]
 
 
 def test_a_caller_who_gives_up_cancels_at_the_pbx() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,7 +16,6 @@ from tunnel.sip.sockets import bound_socket
 from tunnel.sip.udp_listener import DRAIN_DATAGRAMS, UdpListener
 
 STUN = bytes.fromhex("000100002112a442") + b"transaction."
-IP_RECVERR = 11  # linux/in.h; the socket module does not name it
 
 
 @asynccontextmanager
@@ -95,10 +93,9 @@ async def test_a_flow_of_no_listener_is_told() -> None:
 
 async def test_icmp_errors_disturb_nobody() -> None:
     sock = bound_socket("udp", "127.0.0.1", 0)
-    sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)  # now the kernel reports what else it mostly keeps to itself
     local = Address(*sock.getsockname())
-    counters, heard = Counters(), list[bytes]()
-    listener = UdpListener(sock, local, False, counters)
+    counters, heard, refused = Counters(), list[bytes](), list[bytes]()
+    listener = UdpListener(sock, local, None, counters, refused.append)
     async with trio.open_nursery() as nursery, peer() as (phone, address), peer() as (gone, nowhere):
         nursery.start_soon(listener.run, lambda data, flow: heard.append(data))
         gone.close()
@@ -107,7 +104,22 @@ async def test_icmp_errors_disturb_nobody() -> None:
             listener.send(options(number), address)
             await phone.sendto(options(number), local)
             await trio.lowlevel.checkpoint()
+            assert (await phone.recvfrom(4096))[0] == options(number), "the error of another datagram costs none"
         await eventually(lambda: len(heard) == 20)
-        assert counters["sip.udp.receive_errors"] + counters["sip.udp.send_errors"] > 0
+        await eventually(lambda: refused == [b"x"] * 20)
+        assert counters["sip.udp.send_errors"] == 0
         nursery.cancel_scope.cancel()
     listener.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_a_port_where_nobody_listens_is_told_once(host: str) -> None:
+    """M1: RFC 3261 section 18.4."""
+    async with face_sockets("udp", host=host) as face, peer(host) as (gone, nowhere):
+        gone.close()
+        face.listeners.send(options(), Flow("udp", face.address("udp"), nowhere))
+        await eventually(lambda: face.refusals == [options()])
+        with trio.move_on_after(0.05):
+            await eventually(lambda: len(face.refusals) > 1)
+        assert face.refusals == [options()]
+        assert face.failures == []
