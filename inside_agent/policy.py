@@ -39,6 +39,10 @@ class LanPolicy:
         """Whoever is heard on the LAN at all."""
         return True
 
+    def belongs_to_others(self, host: str) -> bool:
+        """An agent has one tenant."""
+        return False
+
     def refuse_call(self, now: float) -> Answer | None:
         """The LAN face sets no limits: those are the tenant's, kept by the server."""
         return None

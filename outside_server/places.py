@@ -227,7 +227,12 @@ class Places:
             self._parts,
             number=number,
             greeting=greeting,
-            policy=PublicPolicy(self._parts.addresses, limits, lambda ip: self._tenancy.is_trunk(ip, tenant)),
+            policy=PublicPolicy(
+                self._parts.addresses,
+                limits,
+                is_trunk=lambda ip: self._tenancy.is_trunk(ip, tenant),
+                is_anothers=lambda ip: self._tenancy.is_anothers_trunk(ip, tenant),
+            ),
             masks=masks,
             bindings=bindings,
             usable=self._usable,

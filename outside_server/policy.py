@@ -17,14 +17,22 @@ __all__ = ["PublicPolicy", "may_aim_media", "never_sent_to"]
 
 
 class PublicPolicy:
-    """The decisions of the server for one tenant; ``is_trunk`` says whether an IP address is that of one of its trunks."""
+    """The decisions of the server for one tenant.
+
+    ``is_trunk`` says whether an IP address is that of one of its trunks, ``is_anothers`` whether only of somebody else's.
+    """
 
     def __init__(
-        self, addresses: FaceAddresses, limits: CallLimits, is_trunk: Callable[[str], bool] = lambda host: False
+        self,
+        addresses: FaceAddresses,
+        limits: CallLimits,
+        is_trunk: Callable[[str], bool] = lambda host: False,
+        is_anothers: Callable[[str], bool] = lambda host: False,
     ) -> None:
         self._addresses = addresses
         self._limits = limits
         self._is_trunk = is_trunk
+        self._is_anothers = is_anothers
         self._is_loopback = any(address.ip.is_loopback for _, address in addresses.bound)
         networks = (private_network(address.ip) for _, address in addresses.bound)
         self._own_networks = {network for network in networks if network is not None}
@@ -39,6 +47,9 @@ class PublicPolicy:
 
     def is_trusted(self, host: str) -> bool:
         return self._is_trunk(host)
+
+    def belongs_to_others(self, host: str) -> bool:
+        return self._is_anothers(host)
 
     def refuse_call(self, now: float) -> Answer | None:
         return self._limits.refuse(now)

@@ -70,6 +70,12 @@ class Tenancy:
         found = self.snapshot.tenants.get(tenant)
         return found is not None and any(ip in self._trunks.get(trunk, ()) for trunk in found.trunks)
 
+    def is_anothers_trunk(self, ip: str, tenant: int) -> bool:
+        """Whether ``ip`` is the address of a trunk of others, and of none of that tenant."""
+        if self.is_trunk(ip, tenant):
+            return False
+        return any(self.is_trunk(ip, other) for other in self.snapshot.tenants)
+
     def authorities(self, tenant: int, server_name: str, ip: str) -> str:
         """PEM text of who may vouch for a TLS peer of that tenant; empty for the system's store."""
         found = self.snapshot.tenants.get(tenant)

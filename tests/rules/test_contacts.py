@@ -259,3 +259,23 @@ def test_inside_addresses_in_other_schemes_and_parameters_stay_inside(contact: s
     trunk.invite("sip:+4930@203.0.113.10")
     pbx.answer(pbx.got("INVITE"), 302, headers=[f"Contact: {contact}"])
     assert trunk.got(302).lines("contact") == [b"Contact: " + shown]
+
+
+def test_only_a_registered_contact_is_called_by_other_numbers(world: World, trunk: Phone) -> None:
+    """C1, 3-#8: a carrier dials the many numbers of a PBX that registered; who saw its Contact in a call dials that alone."""
+    pbx = Phone(world, "10.1.0.5:5060", "100", domain="itsp.example")
+    callee = Phone(world, "198.51.100.40:5060", "callee")
+    pbx.invite("sip:bob@198.51.100.40")
+    shown = uri_in(contact_of(callee.got("INVITE")))
+    assert shown.startswith(b"sip:100@203.0.113.10")
+    callee.invite(shown.replace(b"sip:100@", b"sip:0900123@"))
+    assert pbx.got("INVITE").request_uri == b"sip:100@10.1.0.5:5060"
+    registrar = Phone(world, "198.51.100.20:5060", "registrar")
+    pbx.register("sip:198.51.100.20")
+    request = registrar.got("REGISTER")
+    mask = uri_in(contact_of(request))
+    registrar.answer(request, 200, headers=[f"Contact: <{mask.decode()}>;expires=600"])
+    pbx.got(200)
+    gateway = Phone(world, "198.51.100.21:5060", "gateway")
+    gateway.invite(mask.replace(b"sip:100@", b"sip:+4930555@"))
+    assert pbx.got("INVITE").request_uri.startswith(b"sip:+4930555@10.1.0.5")

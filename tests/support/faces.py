@@ -98,8 +98,10 @@ class Side:
         self.channels = ChannelSpace(SERVER_CHANNELS if outside else AGENT_CHANNELS)
         policy: FacePolicy
         if outside:
-            trunks = self._trunks_of(tenant)
-            policy = PublicPolicy(self.addresses, self.limits, trunks)
+            own = self._trunks_of(tenant)
+            policy = PublicPolicy(
+                self.addresses, self.limits, own, lambda ip: ip in self.gatekeeper.tenants.trunks and not own(ip)
+            )
             self.gatekeeper = beside.gatekeeper if beside is not None else Gatekeeper(self.index, hint)
         else:
             self.lan_policy = policy = LanPolicy(

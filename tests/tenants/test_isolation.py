@@ -7,6 +7,7 @@ from support.ladder import Dialog, Phone
 from support.pair import World
 from support.two_tenants import TRUNK, Extension, TwoTenants, hears
 
+from outside_server.gatekeeper import TenantDoors
 from tunnel.sip.message import Message
 
 THIEF = "10.1.0.200:5060"
@@ -241,3 +242,25 @@ def test_contacts_name_no_other_tenant(both: TwoTenants) -> None:
     shown = [mask_of(both, find(both, tenant, "210")) for tenant in (0, 1)]
     assert shown[0] != shown[1]
     assert all(b"10.1." not in each for each in shown)
+
+
+@pytest.mark.parametrize("owner", [0, 1])
+def test_a_trunk_of_another_tenant_takes_no_calls_from_this_one(
+    both: TwoTenants, monkeypatch: pytest.MonkeyPatch, owner: int
+) -> None:
+    """3-#8, 3-#11: a trunk knows its customer by our address alone; red's phones make no calls on blue's account."""
+    gatekeeper = both.tenants[0].world.public_side.gatekeeper
+    paying = both.tenants[owner].world.public_side.door.tenant
+    monkeypatch.setattr(gatekeeper, "tenants", TenantDoors(gatekeeper.tenants.domains, {"203.0.113.30": (paying,)}))
+    trunk = Phone(both.world, TRUNK, "trunk", domain="itsp.example")
+    own, other = find(both, owner, "201").phone, find(both, 1 - owner, "201").phone
+    other.invite("sip:+49301234@203.0.113.30")
+    assert b"another tenant" in other.got(403).lines("warning")[0]
+    trunk.got_nothing()
+    own.invite("sip:+49301234@203.0.113.30")
+    trunk.got("INVITE")
+    other.request("REGISTER", "sip:203.0.113.30")
+    trunk.answer(trunk.got("REGISTER"), 200, headers=[f"Contact: {other.contact};expires=60"])
+    other.got(200)
+    other.invite("sip:+49301234@203.0.113.30")
+    trunk.got("INVITE")

@@ -116,6 +116,9 @@ class FacePolicy(Protocol):
     def is_trusted(self, host: str) -> bool:
         """Whether ``host`` (an IP address) is a configured peer, whose word on identities counts (RFC 3325)."""
 
+    def belongs_to_others(self, host: str) -> bool:
+        """Whether the peer at ``host`` (an IP address) takes calls from our address for the sake of another tenant alone."""
+
     def turn(self, request_uri: bytes) -> NextHop:
         """Where a request goes for a party of the side it came from, whose mask at this face is ``request_uri``."""
 

@@ -12,6 +12,7 @@ from tunnel.sip.big_requests import MOST_UDP_BYTES, PROBE_S, BigRequests
 from tunnel.sip.departures import Departure, Way
 from tunnel.sip.flow import Flow
 from tunnel.sip.half import Half, WentInFragments
+from tunnel.sip.message import Message
 from tunnel.sip.next_hop import Target, literal_target
 from tunnel.sip.policy import Answer, NextHop
 from tunnel.sip.sender import sip_uri
@@ -28,6 +29,12 @@ NO_WAY = Answer(
     "Forbidden",
     "the destination is not allowed, or no listener of this face leads to it",
     cause="destination_blocked",
+)
+ANOTHERS = Answer(
+    403,
+    "Forbidden",
+    "a trunk of another tenant: register there, or have it added with --trunk",
+    cause="anothers_trunk",
 )
 
 _RETRY_AFTER = re.compile(rb"\r\nRetry-After[ \t]*:[ \t]*([0-9]{1,6})", re.IGNORECASE)
@@ -55,6 +62,9 @@ class Targets:
                 refusal = NO_SIPS
             elif not self._may_send(target, departure.hop, now):
                 half.counters.bump("sip.blocked_targets")
+            elif self._is_anothers(departure.request, target, now):
+                half.counters.bump("sip.blocked_trunks")
+                refusal = ANOTHERS
             elif flow is not None:
                 return Way(flow, flow, target.server_name)
         return refusal
@@ -108,6 +118,16 @@ class Targets:
             if not by_name and (goal is None or not self._half.masks.is_live(goal, now)):
                 return False
         return self._half.policy.may_send(target.address)
+
+    def _is_anothers(self, request: Message, target: Target, now: float) -> bool:
+        """Whether ``request`` would be taken for one of another tenant, whose trunk knows callers by our address alone.
+
+        A registration proves itself, and who is registered there is a customer of his own.
+        """
+        half, host = self._half, target.address.host
+        if request.method == "REGISTER" or request.to_tag or not half.policy.belongs_to_others(host):
+            return False
+        return not half.index.is_registrar(host, half.number, now)
 
     def _flow_to(self, target: Target, hop: NextHop) -> Flow | None:
         if hop.flow is not None and hop.flow.remote == target.address:

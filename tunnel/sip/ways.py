@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tunnel.sip.contacts import NOBODY, Opened
 from tunnel.sip.dialog import Call, Party
 from tunnel.sip.half import Half
@@ -35,6 +37,8 @@ def way_of(
         binding = half.bindings.of_gruu(request.uri, now)
         opened = Opened(binding.contact, binding.key, None) if binding is not None else None
     if opened is not None:
+        if not _may_dial(half, opened, crossed, now):
+            opened = replace(opened, dialled=None)
         if half.bindings.get(opened.key, now) is None and leads_nowhere(half, opened.uri):
             return Answer(480, "Temporarily Unavailable", "the flow to this user agent is not known any more"), ()
         return turning(way_to(opened, half.bindings, now))
@@ -50,6 +54,13 @@ def way_of(
     if routes and isinstance(hop, NextHop):
         return next_hop(hop.request_uri, tuple(routes.values()), None)
     return hop, ()
+
+
+def _may_dial(half: Half, opened: Opened, crossed: RequestCrossed, now: float) -> bool:
+    """Whether the user part that came with a mask counts: a carrier calls a registered PBX by its many numbers, but whoever
+    was once shown a PBX's Contact in a call has no other number to dial there."""
+    binding = half.bindings.get(opened.key, now)
+    return crossed.trusted or (binding is not None and bool(binding.registration))
 
 
 def _to_party(half: Half, party: Party, now: float) -> tuple[NextHop | Answer, tuple[bytes, ...]]:
