@@ -15,6 +15,7 @@ pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="rtp_load.c n
 
 
 def test_the_media_path_is_measured_beside_a_bare_relay(tmp_path: Path) -> None:
+    """S4-10: the delay that the pair adds is in the report; tests/bench/README.md has the figures."""
     result = tmp_path / "result.json"
     command = [sys.executable, str(Path(__file__).with_name("bench.py")), "--pump-only", "--calls", "5"]
     subprocess.run([*command, "--seconds", "0.5", "--json", str(result)], check=True, timeout=60, capture_output=True)

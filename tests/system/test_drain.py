@@ -15,6 +15,7 @@ from tunnel.softphone import Account, CallFailed, Tune, open_phone
 
 @pytest.mark.parametrize("which", ["server", "agent"])
 async def test_draining(tmp_path: Path, which: str) -> None:
+    """T21: a live call goes on to its own end, new ones from either side are told to go elsewhere, and then it is over."""
     async with open_ends(tmp_path) as ends, open_phone(Account("100", "acme.example")) as pbx:
         server = await ends.start_server()
         ends.add_tenant("acme", trunks=["sip:127.0.0.2"])
@@ -50,6 +51,7 @@ async def test_draining(tmp_path: Path, which: str) -> None:
 
 
 async def test_the_next_server_takes_calls_again(tmp_path: Path) -> None:
+    """T21: after the restart callers need do nothing."""
     async with open_ends(tmp_path) as ends:
         server = await ends.start_server()
         ends.add_tenant("acme")
@@ -65,6 +67,7 @@ async def test_the_next_server_takes_calls_again(tmp_path: Path) -> None:
 
 
 async def test_draining_ends_at_its_time_with_calls_left(tmp_path: Path) -> None:
+    """T21: nobody can hold up the end for ever."""
     async with open_ends(tmp_path) as ends:
         server = await ends.start_server()
         ends.add_tenant("acme")
@@ -77,6 +80,7 @@ async def test_draining_ends_at_its_time_with_calls_left(tmp_path: Path) -> None
 
 
 async def test_an_agent_that_comes_back_to_a_draining_server_is_told_again(tmp_path: Path) -> None:
+    """T21: a cut in the middle of it changes nothing."""
     async with open_ends(tmp_path) as ends:
         server = await ends.start_server()
         ends.add_tenant("acme")

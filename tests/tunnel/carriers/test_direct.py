@@ -45,6 +45,7 @@ def option(carrier: DirectCarrier, name: int, size: int = 0) -> Any:
 
 
 async def test_the_socket_is_tuned_for_sound(ends: Ends) -> None:
+    """N3: no Nagle, little unsent, a bound on what is not acknowledged."""
     assert option(ends.carrier, socket.TCP_NODELAY)
     assert option(ends.carrier, socket.TCP_NOTSENT_LOWAT) == MIN_ROOM_BYTES
     assert option(ends.carrier, socket.TCP_USER_TIMEOUT) == 5000

@@ -43,6 +43,7 @@ class Ear:
 
 
 def test_media_frames_reach_their_sinks_in_order() -> None:
+    """N1: a channel and a length before each packet, nothing else."""
     ear = Ear()
     sinks = ear.listen(16, 17)
     buffer = frame(16, b"one") + frame(17, b"") + frame(16, b"three")

@@ -23,6 +23,7 @@ def run(keepalive: Keepalive, start: float, until: float, cut_at: float) -> floa
 
 @pytest.mark.parametrize("cut_at", [103.0, 103.2, 103.49])
 def test_a_cut_in_a_call_is_noticed_within_2_s(cut_at: float) -> None:
+    """N4, T19: whenever it happens."""
     keepalive = Keepalive()
     keepalive.start(100.0)
     keepalive.set_busy(True, 100.0)
@@ -31,6 +32,7 @@ def test_a_cut_in_a_call_is_noticed_within_2_s(cut_at: float) -> None:
 
 @pytest.mark.parametrize("cut_at", [120.0, 123.0, 124.9])
 def test_an_idle_link_that_died_in_silence_is_noticed_within_15_s(cut_at: float) -> None:
+    """N4, T19: whenever it happens."""
     keepalive = Keepalive()
     keepalive.start(100.0)
     assert 7 <= run(keepalive, 100.0, 200.0, cut_at) - cut_at <= 15

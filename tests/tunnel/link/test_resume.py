@@ -52,6 +52,7 @@ def test_frames_are_short_enough_for_others_to_get_in_between() -> None:
 
 
 def test_what_was_not_acknowledged_is_sent_again_and_heard_once() -> None:
+    """N5: exactly once, over any number of connections."""
     counters = Counters()
     sender, receiver = make(), Reliable(counters)
     for message in (b"one", b"two", b"three"):
@@ -63,6 +64,7 @@ def test_what_was_not_acknowledged_is_sent_again_and_heard_once() -> None:
 
 
 def test_over_the_bound_new_messages_are_refused_and_old_ones_kept() -> None:
+    """N5: what is kept for a peer that is away is bounded."""
     sender, receiver = make(), make()
     sent: list[bytes] = []
     while sender.kept_bytes < MAX_KEPT_BYTES:

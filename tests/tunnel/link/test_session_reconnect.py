@@ -23,6 +23,7 @@ from tunnel.link.states import State
 
 
 def test_a_cut_session_goes_on_over_the_next_connection() -> None:
+    """N5, 3-#2: signalling goes on where it was."""
     pair = SessionPair().up()
     pair.cut()
     assert pair.agent.session.is_live
@@ -37,6 +38,7 @@ def test_a_cut_session_goes_on_over_the_next_connection() -> None:
 
 
 def test_a_new_connection_replaces_the_old_one_at_once() -> None:
+    """N6, T19: the newest connection of an agent is the one that counts."""
     pair = SessionPair().up()
     pair.server.session.send_signal(b"INVITE", pair.clock.now)
     pair.connect()
