@@ -159,3 +159,9 @@ def mirrored(test: Path) -> bool:
     folder = ROOT.joinpath(*test.parts[1:-1])
     nouns = ["_".join(words[:count]) for count in range(1, len(words) + 1)]
     return any((folder / f"{noun}.py").exists() or (folder / noun).is_dir() for noun in nouns)
+
+
+def test_no_group_is_repeated_possessively() -> None:
+    """Python before 3.11.5, which Debian 12 has, takes ``(?:a|b)*+`` for a match where there is none."""
+    lines = ((path, line.partition("# ")[0]) for path in FILES for line in (ROOT / path).read_text().splitlines())
+    assert not [(str(path), line) for path, line in lines if re.search(r"\)[*+?]\+", line)]

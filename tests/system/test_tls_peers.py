@@ -99,7 +99,7 @@ async def test_a_pbx_that_nobody_vouches_for_gets_no_call(tmp_path: Path) -> Non
 async def test_tenants_do_not_share_connections_that_others_vouch_for(tmp_path: Path) -> None:
     """M4: what one tenant's file says is of no use to another; a trunk of both is asked twice who it is."""
     async with site(tmp_path, "udp", "tls") as at:
-        at.ends.add_tenant("globex")
+        at.ends.add_tenant("globex", trunks=[f"sips:{OUTSIDE}"])
         config = await at.ends.join("globex", "two")
         other = await at.ends.start_agent(config)
         udp = listener(other, "udp", "127.0.0.1")

@@ -18,10 +18,10 @@ PATIENCE_S = 32.0
 _STUN_COOKIE = b"\x21\x12\xa4\x42"  # RFC 8489 section 5
 _STUN_HEADER_BYTES = 20
 
-_CRLFS = re.compile(rb"(?:\r\n)*+")
+_CRLFS = re.compile(rb"(?>(?:\r\n)*)")
 _MESSAGE_STARTS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.!%*_+`'~")
 _LENGTH_NAME = re.compile(rb"\r\n(?:content-length|l)[ \t]*+:", re.IGNORECASE)
-_LENGTH_VALUE = re.compile(rb"(?:[ \t]|\r\n[ \t])*+([0-9]{1,10}+)(?:[ \t]|\r\n[ \t])*+\r\n(?![ \t])")
+_LENGTH_VALUE = re.compile(rb"(?>(?:[ \t]|\r\n[ \t])*)([0-9]{1,10}+)(?>(?:[ \t]|\r\n[ \t])*)\r\n(?![ \t])")
 
 
 @dataclass(frozen=True, slots=True)

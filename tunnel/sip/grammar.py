@@ -59,17 +59,19 @@ COMPACT_FORMS = {
 # Ours: parameters of one value or URI; nobody needs a tenth of them.
 MAX_PARAMS = 100
 
+# Groups are repeated atomically and never possessively, ``(?>(?:..)*)`` and not ``(?:..)*+``: Python before 3.11.5, and so
+# Debian 12, takes the latter for a match where there is none (CPython issue 106052).
 TOKEN = rb"[A-Za-z0-9\-.!%*_+`'~]++"
-QUOTED = rb'"(?:[^"\\]++|\\.)*+"'
+QUOTED = rb'"(?>(?:[^"\\]++|\\.)*)"'
 # Underscores are no host characters by the RFC, but they stand in the names of many enterprise networks.
 # A zone (RFC 6874, or as RFC 4007 writes it) has no meaning beyond its host: it is read, and never shown by us (C7).
-HOST = rb"\[[0-9A-Fa-f:.]++(?:%[A-Za-z0-9_.\-%]++)?+\]|[A-Za-z0-9_.\-]++"
+HOST = rb"\[[0-9A-Fa-f:.]++(?>(?:%[A-Za-z0-9_.\-%]++)?)\]|[A-Za-z0-9_.\-]++"
 
 _TOKEN = re.compile(TOKEN)
-_ELEMENT = re.compile(rb'(?:[^",<]++|' + QUOTED + rb"|<[^>]*+>)*+", re.DOTALL)
+_ELEMENT = re.compile(rb'(?>(?:[^",<]++|' + QUOTED + rb"|<[^>]*+>)*)", re.DOTALL)
 _MEDIA_TYPE = re.compile(rb"(" + TOKEN + rb")[ \t]*+/[ \t]*+(" + TOKEN + rb")[ \t]*+(?=;|\Z)")
 _PARAM = re.compile(
-    rb";[ \t]*+([^ \t;=,\"<>]++)(?:[ \t]*+=[ \t]*+(" + QUOTED + rb"|[^ \t;,\"<>]*+))?+[ \t]*+",
+    rb";[ \t]*+([^ \t;=,\"<>]++)(?>(?:[ \t]*+=[ \t]*+(" + QUOTED + rb"|[^ \t;,\"<>]*+))?)[ \t]*+",
     re.DOTALL,
 )
 

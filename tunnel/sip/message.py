@@ -46,7 +46,7 @@ MAX_VIAS = 70
 MAX_VALUES = 100  # of one list; each Contact costs a sealed mask
 
 _REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([!-;=?-~\x80-\xff]++) (SIP/[0-9]++\.[0-9]++)", re.IGNORECASE)
-_STATUS_LINE = re.compile(rb"(SIP/[0-9]++\.[0-9]++) ([0-9]++)(?: (.*+))?+", re.IGNORECASE | re.DOTALL)
+_STATUS_LINE = re.compile(rb"(SIP/[0-9]++\.[0-9]++) ([0-9]++)(?>(?: (.*+))?)", re.IGNORECASE | re.DOTALL)
 _CSEQ = re.compile(rb"([0-9]{1,10}+)[ \t]++(" + TOKEN + rb")")
 _NUMBER = re.compile(rb"[0-9]{1,10}+")
 

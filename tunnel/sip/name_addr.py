@@ -11,7 +11,7 @@ from tunnel.sip.uri import SipUri
 
 __all__ = ["NameAddr", "tag_untrusted", "uri_untrusted"]
 
-_BEFORE_BRACKET = re.compile(rb'(?:[^"<]++|' + QUOTED + rb")*+", re.DOTALL)
+_BEFORE_BRACKET = re.compile(rb'(?>(?:[^"<]++|' + QUOTED + rb")*)", re.DOTALL)
 _ONLY_TAG = re.compile(rb"[ \t]*+;[ \t]*+tag[ \t]*+=[ \t]*+([^ \t;,\"<>=]++)[ \t]*+", re.IGNORECASE)
 _SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*+:")
 _NEEDS_BRACKETS = re.compile(rb"[;?,]")

@@ -16,7 +16,7 @@ __all__ = ["build_refusal_untrusted", "build_response"]
 _COPIED = frozenset({"via", "from", "to", "call-id", "cseq"})
 _REQUEST_START = re.compile(rb"(?!SIP/|ACK )[A-Za-z0-9\-.!%*_+`'~]++ [^\r\n]*+\r\n", re.IGNORECASE)
 _VERSION = re.compile(rb"[ \t]*+SIP[ \t]*+/[ \t]*+[0-9]++\.[0-9]++", re.IGNORECASE)  # 505 goes to those of another one
-_LINE = re.compile(rb"[^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+")
+_LINE = re.compile(rb"[^\r\n]*+(?>(?:\r\n[ \t][^\r\n]*+)*)")
 
 
 def build_response(

@@ -12,11 +12,13 @@ __all__ = ["SipUri", "number_of"]
 
 # A user may hold ";", "?" and "/", and no other part may hold "@" unescaped: so the first "@" ends the user.
 _SIP_URI = re.compile(
-    rb"(?P<scheme>sips?):(?:(?P<userinfo>[^@]*+)@)?+(?P<hostport>(?P<host>" + HOST + rb")(?::(?P<port>[0-9]{1,5}+))?+)"
-    rb"(?P<params>(?:;[^?]*+)?+)(?P<headers>(?:\?.*+)?+)",
+    rb"(?P<scheme>sips?):(?>(?:(?P<userinfo>[^@]*+)@)?)(?P<hostport>(?P<host>"
+    + HOST
+    + rb")(?>(?::(?P<port>[0-9]{1,5}+))?))"
+    rb"(?P<params>(?>(?:;[^?]*+)?))(?P<headers>(?>(?:\?.*+)?))",
     re.IGNORECASE,
 )
-_TEL_URI = re.compile(rb"tel:(\+?[0-9A-Fa-f*#().\-]++(?:;[A-Za-z0-9\-._~%=+()*]++)*+)", re.IGNORECASE)
+_TEL_URI = re.compile(rb"tel:(\+?[0-9A-Fa-f*#().\-]++(?>(?:;[A-Za-z0-9\-._~%=+()*]++)*))", re.IGNORECASE)
 # Blanks, controls, quotes and brackets end a URI wherever it stands; other odd bytes are the sender's affair.
 _NEVER = re.compile(rb'[\x00-\x20"<>\x7f]')
 

@@ -23,7 +23,7 @@ MAGIC_COOKIE = b"z9hG4bK"  # what every branch of an RFC 3261 element begins wit
 
 _SENT_BY = re.compile(
     rb"SIP[ \t]*+/[ \t]*+2\.0[ \t]*+/[ \t]*+(" + TOKEN + rb")[ \t]++(" + HOST + rb")"
-    rb"(?:[ \t]*+:[ \t]*+([0-9]{1,5}+))?+[ \t]*+(?=;|$)",
+    rb"(?>(?:[ \t]*+:[ \t]*+([0-9]{1,5}+))?)[ \t]*+(?=;|$)",
     re.IGNORECASE,
 )
 _OWN_TOP_VIA = re.compile(rb"[^\r\n]*+\r\nVia: [^\r\n;]*+(?:;rport)?;branch=([^;,\s]++)\r\n")
