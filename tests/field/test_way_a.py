@@ -81,6 +81,7 @@ def test_registration_names_only_the_server(office: Office) -> None:
 
 @pytest.mark.parametrize("who_hangs_up", ["alice", "carol"])
 def test_call_out(office: Office, network: Network, folder: Path, who_hangs_up: str) -> None:
+    """S4-4, S4-11: the firewall lets TCP 443 out to the server and nothing else, and nobody tried anything else."""
     with watched(network, folder) as watch:
         converse(office.alice, office.carol, "sip:carol@itsp.example", who_hangs_up)
     assert_both_heard(office.alice, office.carol)
